@@ -1,0 +1,90 @@
+"""Typed callbacks for PyTorch training loops.
+
+What is where, and which way imports go (a module imports only from lines above its own):
+
+    outcomes, errors        what a hook may answer; what can go wrong
+    events                  what a hook is given: one immutable class per event
+    hooks, rules            one Protocol per hook; what makes a class a sound callback
+    cell, callback          state that changes; the base of all callbacks
+    dispatch, attach        callbacks become a plan, and an event is folded through it
+    scopes, loop            the training loop as types
+    data, device, learner   a model, its data and its optimizer on that loop
+    callbacks               the ready-made ones
+    cli                     the command line
+
+Everything that needs torch is loaded when it is first asked for, so that `import typedcb` by itself is quick.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from .callback import AnyCallback as AnyCallback
+from .callback import AnyLearnerCallback as AnyLearnerCallback
+from .callback import Callback as Callback
+from .callback import LearnerCallback as LearnerCallback
+from .cell import Cell as Cell
+from .cell import Readable as Readable
+from .cell import Series as Series
+from .cell import View as View
+from .cell import cell as cell
+from .cell import series as series
+from .errors import BatchError as BatchError
+from .errors import CallbackError as CallbackError
+from .errors import DependencyError as DependencyError
+from .errors import HookError as HookError
+from .errors import LoopError as LoopError
+from .errors import TypedcbError as TypedcbError
+from .events import AfterBackward as AfterBackward
+from .events import AfterBatch as AfterBatch
+from .events import AfterCancelBatch as AfterCancelBatch
+from .events import AfterCancelEpoch as AfterCancelEpoch
+from .events import AfterCancelTrain as AfterCancelTrain
+from .events import AfterEpoch as AfterEpoch
+from .events import AfterFit as AfterFit
+from .events import AfterLoss as AfterLoss
+from .events import AfterPred as AfterPred
+from .events import AfterStep as AfterStep
+from .events import AfterValidate as AfterValidate
+from .events import BatchEvent as BatchEvent
+from .events import BeginBatch as BeginBatch
+from .events import BeginEpoch as BeginEpoch
+from .events import BeginFit as BeginFit
+from .events import BeginValidate as BeginValidate
+from .events import Cancelled as Cancelled
+from .events import Completed as Completed
+from .events import Failed as Failed
+from .events import FitOutcome as FitOutcome
+from .events import LossEvent as LossEvent
+from .events import Phase as Phase
+from .events import Reached as Reached
+from .outcomes import CancelBatch as CancelBatch
+from .outcomes import CancelEpoch as CancelEpoch
+from .outcomes import CancelTrain as CancelTrain
+from .outcomes import SkipBackward as SkipBackward
+from .outcomes import SkipStep as SkipStep
+from .outcomes import SkipValidate as SkipValidate
+from .outcomes import SkipZeroGrad as SkipZeroGrad
+
+if TYPE_CHECKING:
+    from .data import DataBunch as DataBunch
+    from .learner import Learner as Learner
+    from .loop import Loop as Loop
+
+_NEEDS_TORCH: Final = {"DataBunch": "data", "Learner": "learner", "Loop": "loop"}
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    if name not in _NEEDS_TORCH:
+        raise AttributeError(f"module 'typedcb' has no attribute '{name}'")
+    from importlib import import_module
+
+    value: object = vars(import_module(f"typedcb.{_NEEDS_TORCH[name]}"))[name]
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_NEEDS_TORCH})

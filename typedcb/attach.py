@@ -1,0 +1,234 @@
+"""Which callbacks a loop has, and in what order they run.
+
+What a callback depends on are its fields: a callback, another callback's cell or series, or a view of one. All of these
+run before it. `order` breaks the ties, then the order of attachment.
+"""
+
+from __future__ import annotations
+
+import heapq
+import inspect
+import weakref
+from typing import Final, Generic, Iterable, Sequence
+
+from typing_extensions import TypeIs
+
+from .callback import Callback, SomeCallback, check_frozen, field_values, is_callback
+from .cell import State, View
+from .dispatch import Plan, plan_of
+from .errors import CallbackError, DependencyError
+from .events import P, X, Y
+
+
+def own_states(callback: SomeCallback) -> dict[str, State]:
+    """The cells and series that a callback declares itself, by field name."""
+    classes = {owner.__name__ for owner in type(callback).__mro__}
+    return {
+        name: value
+        for name, value in field_values(callback).items()
+        if isinstance(value, State) and value.name in {f"{owner}.{name}" for owner in classes}
+    }
+
+
+def running_order(callbacks: Sequence[SomeCallback]) -> tuple[int, ...]:
+    """The order in which callbacks run, as indices into `callbacks`: dependencies first, then by `order`.
+
+    Args:
+        callbacks: In the order of attachment.
+
+    Raises:
+        DependencyError: A dependency is missing, or callbacks depend on each other in a circle.
+    """
+    needs = _dependencies(callbacks)
+    ready = [(callback.order, index) for index, callback in enumerate(callbacks) if not needs[index]]
+    heapq.heapify(ready)
+    done: list[int] = []
+    while ready:
+        _, index = heapq.heappop(ready)
+        done.append(index)
+        for other, its_needs in needs.items():
+            if index in its_needs:
+                its_needs.discard(index)
+                if not its_needs:
+                    heapq.heappush(ready, (callbacks[other].order, other))
+    if len(done) < len(callbacks):
+        raise DependencyError(_describe_cycle(callbacks, needs))
+    return tuple(done)
+
+
+def _dependencies(callbacks: Sequence[SomeCallback]) -> dict[int, set[int]]:
+    """For each callback, by index, the indices of those that it depends on."""
+    index_of = {id(callback): index for index, callback in enumerate(callbacks)}
+    owner_of: dict[int, int] = {}
+    for index, callback in enumerate(callbacks):
+        for name, state in own_states(callback).items():
+            if id(state) in owner_of:
+                other = type(callbacks[owner_of[id(state)]]).__name__
+                raise CallbackError(
+                    f"{type(callback).__name__}.{name} is the cell of another {other} too: each needs one of its own. "
+                    f"To read another callback's cell, give it to a field that is no cell() itself."
+                )
+            owner_of[id(state)] = index
+    needs: dict[int, set[int]] = {}
+    for index, callback in enumerate(callbacks):
+        needs[index] = set()
+        for name, value in field_values(callback).items():
+            for part in _parts(value):
+                needed = _owner(f"{type(callback).__name__}.{name}", part, index_of, owner_of)
+                if needed is not None and needed != index:
+                    needs[index].add(needed)
+    return needs
+
+
+def _parts(value: object) -> Iterable[object]:
+    """What may be a dependency in a field: its value, or each item of a tuple."""
+    return value if _is_tuple(value) else (value,)
+
+
+def _is_tuple(value: object) -> TypeIs[tuple[object, ...]]:
+    return isinstance(value, tuple)
+
+
+def _owner(field: str, value: object, index_of: dict[int, int], owner_of: dict[int, int]) -> int | None:
+    """The index of the callback that a field's value belongs to; None where it belongs to none."""
+    if isinstance(value, View):
+        value = value.source
+    if is_callback(value):
+        if id(value) not in index_of:
+            raise DependencyError(
+                f"{field} is a {type(value).__name__} that is not attached: pass that very instance in cbs too, "
+                f"or add it before."
+            )
+        return index_of[id(value)]
+    if isinstance(value, State) and value.name:
+        if id(value) not in owner_of:
+            owner = value.name.partition(".")[0]
+            raise DependencyError(
+                f"{field} reads {value.name} of a {owner} that is not attached: pass that {owner} in cbs too, "
+                f"or add it before."
+            )
+        return owner_of[id(value)]
+    return None
+
+
+def _describe_cycle(callbacks: Sequence[SomeCallback], needs: dict[int, set[int]]) -> str:
+    """The circle in words, by following what is still needed until a callback comes up again."""
+    left = {index: its_needs for index, its_needs in needs.items() if its_needs}
+    path = [min(left)]
+    while (following := min(index for index in left[path[-1]] if index in left)) not in path:
+        path.append(following)
+    circle = [*path[path.index(following) :], following]
+    names = " → ".join(type(callbacks[index]).__name__ for index in circle)
+    return f"callbacks depend on each other in a circle: {names}. One of them has to do without the other."
+
+
+def check_instance(callback: object) -> None:
+    """Refuses what is no callback instance, and says where it belongs.
+
+    Args:
+        callback: What somebody passed among `cbs`.
+
+    Raises:
+        CallbackError: It names what was passed and the fix.
+    """
+    if is_callback(callback):
+        check_frozen(type(callback))
+        return
+    if inspect.isclass(callback) and issubclass(callback, Callback):
+        raise CallbackError(
+            f"{callback.__name__} in cbs is a class, and cbs are instances: write {callback.__name__}(...), "
+            f"or pass it in cb_funcs, which are called with the learner."
+        )
+    if callable(callback):
+        raise CallbackError(
+            f"{callback!r} in cbs is a factory, and cbs are instances: pass it in cb_funcs, "
+            f"which are called with the learner."
+        )
+    raise CallbackError(f"{callback!r} in cbs is no callback: a callback is an instance of a subclass of Callback.")
+
+
+_attached_to: Final[weakref.WeakValueDictionary[int, object]] = weakref.WeakValueDictionary()
+"""What each callback is attached to, by the callback's id; the values hold their callbacks, so that no id is stale."""
+
+
+class Attached(Generic[X, Y, P]):
+    """The callbacks of one loop, in the order in which they run, and the plan of whom to call.
+
+    Args:
+        owner: What the callbacks are attached to, in words for error messages, such as `this learner`.
+    """
+
+    def __init__(self, owner: str) -> None:
+        self._owner = owner
+        self._attachment: tuple[Callback[X, Y, P], ...] = ()
+        self._rebuild(())
+
+    @property
+    def callbacks(self) -> tuple[Callback[X, Y, P], ...]:
+        """The callbacks in the order in which they run."""
+        return self._running
+
+    @property
+    def plan(self) -> Plan[X, Y, P]:
+        """Whom to call at each event."""
+        return self._plan
+
+    def add(self, callbacks: Iterable[Callback[X, Y, P]]) -> None:
+        """Attaches callbacks, all of them or none.
+
+        Args:
+            callbacks: Instances that are attached nowhere.
+
+        Raises:
+            CallbackError: One is no callback instance, not frozen, or attached already.
+            DependencyError: What one depends on is missing, or there is a circle.
+        """
+        new = tuple(callbacks)
+        seen: set[int] = set()
+        for callback in new:
+            check_instance(callback)
+            self._check_free(callback, seen)
+            seen.add(id(callback))
+        self._rebuild((*self._attachment, *new))
+        for callback in new:
+            _attached_to[id(callback)] = self
+
+    def remove(self, callbacks: Iterable[Callback[X, Y, P]]) -> None:
+        """Detaches callbacks, all of them or none.
+
+        Args:
+            callbacks: Instances that are attached here.
+
+        Raises:
+            CallbackError: One is not attached here.
+            DependencyError: Another callback depends on one of them.
+        """
+        old = tuple(callbacks)
+        for callback in old:
+            if not any(callback is attached for attached in self._attachment):
+                raise CallbackError(f"{type(callback).__name__} is not attached to {self._owner}.")
+        gone = {id(callback) for callback in old}
+        self._rebuild(tuple(callback for callback in self._attachment if id(callback) not in gone))
+        for callback in old:
+            del _attached_to[id(callback)]
+
+    def _check_free(self, callback: Callback[X, Y, P], seen: set[int]) -> None:
+        name = type(callback).__name__
+        holder = _attached_to.get(id(callback))
+        if id(callback) in seen or holder is self:
+            raise CallbackError(
+                f"this {name} is attached to {self._owner} twice: each of its hooks would run twice. "
+                f"For a second one make another instance."
+            )
+        if holder is not None:
+            raise CallbackError(
+                f"this {name} is attached to another loop or learner, and its cells hold that one's state: make "
+                f"another instance, or remove it there first."
+            )
+
+    def _rebuild(self, attachment: tuple[Callback[X, Y, P], ...]) -> None:
+        running = tuple(attachment[index] for index in running_order(attachment))
+        states = [state for callback in running for state in own_states(callback).values()]
+        self._plan: Plan[X, Y, P] = plan_of(running, states)
+        self._running = running
+        self._attachment = attachment

@@ -1,0 +1,254 @@
+"""The base of all callbacks: every hook, as one that does nothing.
+
+    @dataclass(frozen=True)
+    class GradientClip(AnyLearnerCallback):
+        clip: float
+
+        @override
+        def after_backward(self, event: BatchEvent) -> None:
+            nn.utils.clip_grad_norm_(self.learn.model.parameters(), self.clip)
+
+A callback is a frozen dataclass (or an `attrs.frozen` class) with typed fields: its settings, its cells, and the
+callbacks and cells that it depends on, which run before it. It overrides the hooks that it wants; a hook that it does
+not override costs nothing. Whatever can be seen to be wrong when the class is made is refused then.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from typing import TYPE_CHECKING, ClassVar, Final, Generic, Optional, Protocol, Union
+
+import attrs
+from typing_extensions import Never, Self, TypeAlias, TypeIs, TypeVar, override
+
+from .cell import State, StateFactory
+from .errors import CallbackError
+from .events import (
+    AfterBackward,
+    AfterBatch,
+    AfterCancelBatch,
+    AfterCancelEpoch,
+    AfterCancelTrain,
+    AfterEpoch,
+    AfterFit,
+    AfterLoss,
+    AfterPred,
+    AfterStep,
+    AfterValidate,
+    BeginBatch,
+    BeginEpoch,
+    BeginFit,
+    BeginValidate,
+    Phase,
+)
+from .hooks import HOOKS, P_contra, X_contra, Y_contra
+from .outcomes import CancelTrain, InBatch, InEpoch, SkipBackward, SkipStep, SkipValidate, SkipZeroGrad
+from .rules import name_problem, signature_problem
+
+if TYPE_CHECKING:
+    from torch import Tensor as Tensor  # what the type variables' defaults name
+    from torch import nn
+
+    from .learner import Learner
+
+M = TypeVar("M", bound="nn.Module", default="nn.Module")
+
+BOTH_PHASES: Final[tuple[Phase, ...]] = ("train", "valid")
+
+
+def check_methods(cls: type) -> None:
+    """Refuses a class with a method that reads as a hook's and is none, or with a hook that cannot be called.
+
+    Args:
+        cls: The class, its decorator not yet applied.
+
+    Raises:
+        CallbackError: It names the class, the method and what was probably meant.
+    """
+    for owner in cls.__mro__:
+        if owner is not cls and (owner in (object, Generic, Protocol) or issubclass(owner, Callback)):
+            continue  # checked when it was made
+        for name, value in vars(owner).items():
+            problem = None
+            if name in HOOKS:
+                problem = signature_problem(name, value)
+            elif inspect.isfunction(value) or isinstance(value, (staticmethod, classmethod)):
+                problem = name_problem(name)
+            if problem:
+                raise CallbackError(f"{cls.__name__}.{name} {problem}")
+
+
+def check_frozen(cls: type) -> None:
+    """Refuses a class that can change after it was made.
+
+    Args:
+        cls: A subclass of Callback.
+
+    Raises:
+        CallbackError: It says which decorator the class needs.
+    """
+    params = vars(cls).get("__dataclass_params__")
+    if params is not None:
+        frozen = params.frozen
+    else:
+        frozen = "__attrs_attrs__" in vars(cls) and attrs.inspect(cls).is_frozen
+    if not frozen:
+        raise CallbackError(
+            f"{cls.__name__} is no frozen dataclass: write @dataclass(frozen=True) above class {cls.__name__} "
+            "(or @attrs.frozen). What changes in a callback belongs into a Cell."
+        )
+
+
+def field_values(callback: SomeCallback) -> dict[str, object]:
+    """The fields of a callback by name, in their order; settings, cells and dependencies alike."""
+    names = [field.name for field in dataclasses.fields(callback)]
+    cls = type(callback)
+    if attrs.has(cls):
+        names += [field.name for field in attrs.fields(cls) if field.name not in names]
+    return {name: getattr(callback, name) for name in names}  # both libraries offer fields by name alone
+
+
+def _state_factory(value: object) -> Optional[StateFactory[State]]:
+    """What makes a field's cell, where `value` declares one."""
+    factory: object = value.default_factory if _is_field(value) else None
+    return factory if _is_state_factory(factory) else None
+
+
+def _is_field(value: object) -> TypeIs[dataclasses.Field[object]]:
+    return isinstance(value, dataclasses.Field)
+
+
+def _is_state_factory(value: object) -> TypeIs[StateFactory[State]]:
+    return isinstance(value, StateFactory)
+
+
+def is_callback(value: object) -> TypeIs[SomeCallback]:
+    """Whether something is an instance of a subclass of Callback, of whatever payload."""
+    return isinstance(value, Callback)
+
+
+@dataclasses.dataclass(frozen=True)
+class Callback(Generic[X_contra, Y_contra, P_contra]):
+    """Something that a training loop calls at each of its events.
+
+    Type parameters:
+        X_contra: The inputs that its hooks take; a tensor by default. `object` fits every loop.
+        Y_contra: The targets that its hooks take.
+        P_contra: The predictions that its hooks take.
+    """
+
+    order: ClassVar[int] = 0
+    """Callbacks run in ascending order, those that are depended on first; ties run as they were attached."""
+
+    phases: ClassVar[tuple[Phase, ...]] = BOTH_PHASES
+    """The data whose batches it is told of: `("train",)`, `("valid",)` or both."""
+
+    def begin_fit(self, event: BeginFit, /) -> Optional[CancelTrain]:
+        """A fit begins."""
+        return None
+
+    def begin_epoch(self, event: BeginEpoch, /) -> Optional[InEpoch]:
+        """An epoch begins. CancelEpoch leaves the whole epoch out."""
+        return None
+
+    def begin_batch(
+        self, event: BeginBatch[X_contra, Y_contra], /
+    ) -> Optional[Union[BeginBatch[X_contra, Y_contra], InBatch]]:
+        """A batch begins. May replace it: `return event.with_batch(xb, yb)`."""
+        return None
+
+    def after_pred(
+        self, event: AfterPred[X_contra, Y_contra, P_contra], /
+    ) -> Optional[Union[AfterPred[X_contra, Y_contra, P_contra], InBatch]]:
+        """The model has been called. May replace the prediction: `return event.with_pred(pred)`."""
+        return None
+
+    def after_loss(
+        self, event: AfterLoss[X_contra, Y_contra, P_contra], /
+    ) -> Optional[Union[AfterLoss[X_contra, Y_contra, P_contra], SkipBackward, InBatch]]:
+        """The loss has been computed. May replace it, `return event.with_loss(loss)`, or skip backward."""
+        return None
+
+    def after_backward(
+        self, event: AfterBackward[X_contra, Y_contra, P_contra], /
+    ) -> Optional[Union[SkipStep, InBatch]]:
+        """The gradients are there. May skip the step."""
+        return None
+
+    def after_step(self, event: AfterStep[X_contra, Y_contra, P_contra], /) -> Optional[Union[SkipZeroGrad, InBatch]]:
+        """The optimizer has stepped. May skip the zeroing of the gradients."""
+        return None
+
+    def after_cancel_batch(self, event: AfterCancelBatch[X_contra, Y_contra, P_contra], /) -> None:
+        """A batch was cancelled; `after_batch` follows."""
+
+    def after_batch(self, event: AfterBatch[X_contra, Y_contra, P_contra], /) -> Optional[InEpoch]:
+        """A batch has ended, at its end, by a Cancel or by an error."""
+        return None
+
+    def after_cancel_epoch(self, event: AfterCancelEpoch, /) -> None:
+        """A pass over the data was cancelled."""
+
+    def begin_validate(self, event: BeginValidate, /) -> Optional[Union[SkipValidate, CancelTrain]]:
+        """Validation begins. May skip it."""
+        return None
+
+    def after_validate(self, event: AfterValidate, /) -> Optional[CancelTrain]:
+        """Validation has ended."""
+        return None
+
+    def after_epoch(self, event: AfterEpoch, /) -> Optional[CancelTrain]:
+        """An epoch has ended, its validation included."""
+        return None
+
+    def after_cancel_train(self, event: AfterCancelTrain, /) -> None:
+        """The fit was cancelled; `after_fit` follows."""
+
+    def after_fit(self, event: AfterFit, /) -> None:
+        """The fit has ended, in whatever way."""
+
+    @override
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        check_methods(cls)
+        for name, value in vars(cls).items():
+            if factory := _state_factory(value):
+                factory.name = f"{cls.__name__}.{name}"
+
+    if not TYPE_CHECKING:  # a checker reads the constructor from the dataclass
+
+        def __new__(cls, *args: object, **kwargs: object) -> Self:
+            check_frozen(cls)
+            return super().__new__(cls)
+
+    def __attrs_post_init__(self) -> None:
+        # `cell` declares a dataclass field, which attrs takes for a plain default: each instance gets its cell here
+        for name, value in field_values(self).items():
+            if factory := _state_factory(value):
+                object.__setattr__(self, name, factory())
+
+
+@dataclasses.dataclass(frozen=True)
+class LearnerCallback(Callback[X_contra, Y_contra, P_contra], Generic[X_contra, Y_contra, P_contra, M]):
+    """A callback that works on a learner: its model, its optimizer, its data.
+
+    Type parameters:
+        X_contra: The inputs that its hooks take; a tensor by default.
+        Y_contra: The targets that its hooks take.
+        P_contra: The predictions that its hooks take.
+        M: The class of the learner's model, so that `self.learn.model.` completes its own fields.
+    """
+
+    learn: Learner[X_contra, Y_contra, P_contra, M]
+    """The learner that it is attached to; `learn.add` and `cb_funcs` fill it in."""
+
+
+SomeCallback: TypeAlias = Callback[Never, Never, Never]
+"""A callback of whatever payload: one may ask for its fields, and nothing can be handed to its hooks."""
+
+AnyCallback: TypeAlias = Callback[object, object, object]
+"""A callback that fits every loop, whatever its batches are."""
+
+AnyLearnerCallback: TypeAlias = LearnerCallback[object, object, object]
+"""A callback that fits every learner, whatever its batches are."""

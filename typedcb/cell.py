@@ -1,0 +1,220 @@
+"""State that a callback keeps: a callback is frozen, and its cells are the one place that changes.
+
+    @dataclass(frozen=True)
+    class CountSteps(AnyCallback):
+        count: Cell[int] = cell(0, reset="epoch")
+
+        def after_step(self, event: BatchEvent) -> None:
+            self.count.value += 1
+
+The loop resets a cell to its initial value when an epoch or a fit begins, or never. Values are immutable: numbers,
+strings, tensors, tuples, frozen classes. A `Series` is the cell of a history that grows: its value is a tuple, and
+appending to it costs the same however long it is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Callable, Generic, Iterator, Literal, Protocol, TypeVar, overload
+
+from typing_extensions import TypeAlias, override
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+S = TypeVar("S")
+C = TypeVar("C", bound="State")
+
+Reset: TypeAlias = Literal["epoch", "fit", "never"]
+"""When the loop gives a cell its initial value again."""
+
+
+class Readable(Protocol[T_co]):
+    """Anything with a `value` to read: a cell, a view of one, or a callback with a `value` of its own."""
+
+    @property
+    def value(self) -> T_co:
+        """What it holds now."""
+        ...
+
+
+class State:
+    """What a cell and a series have in common: a name, and when the loop resets it."""
+
+    __slots__ = ("__weakref__", "name", "reset", "saved")
+
+    reset: Reset
+    """When the loop gives it its initial value again: `"epoch"`, `"fit"` or `"never"`."""
+
+    saved: bool
+    """Whether the value is part of the callback's state: not so for an open file, a progress bar and the like."""
+
+    name: str
+    """The class and field that it was declared as, such as `SmoothLoss.mean`."""
+
+    def __init__(self, reset: Reset, saved: bool, name: str) -> None:
+        self.reset = reset
+        self.saved = saved
+        self.name = name
+        self.restart()
+
+    def restart(self) -> None:
+        """Gives it its initial value again."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what its initial value is")
+
+
+class Cell(State, Generic[T]):
+    """One value that changes, of a callback that does not.
+
+    Args:
+        initial: What the cell holds at first, and after each reset. Immutable.
+        reset: When the loop gives it the initial value again.
+        saved: Whether the value is part of the callback's state.
+        name: The class and field that it was declared as; `cell` fills it in.
+    """
+
+    __slots__ = ("initial", "value")
+
+    value: T
+    """What the cell holds now."""
+
+    initial: T
+    """What the cell holds at first, and after each reset."""
+
+    def __init__(self, initial: T, *, reset: Reset = "fit", saved: bool = True, name: str = "") -> None:
+        self.initial = initial
+        super().__init__(reset, saved, name)
+
+    @override
+    def restart(self) -> None:
+        """Gives the cell its initial value again."""
+        self.value = self.initial
+
+    def map(self, read: Callable[[T], S]) -> View[S]:
+        """A readable of `read(value)`, which knows whose cell it reads.
+
+        Args:
+            read: Called with the cell's value whenever the view is read.
+        """
+        return View(lambda: read(self.value), self)
+
+    @override
+    def __repr__(self) -> str:
+        return f"Cell({self.value!r})"
+
+
+class Series(State, Generic[T]):
+    """A history that grows; appending costs the same however long it is.
+
+    Args:
+        reset: When the loop empties it.
+        saved: Whether the items are part of the callback's state.
+        name: The class and field that it was declared as; `series` fills it in.
+    """
+
+    __slots__ = ("_items",)
+
+    _items: list[T]
+
+    def __init__(self, *, reset: Reset = "fit", saved: bool = True, name: str = "") -> None:
+        super().__init__(reset, saved, name)
+
+    @override
+    def restart(self) -> None:
+        """Empties it."""
+        self._items = []
+
+    @property
+    def value(self) -> tuple[T, ...]:
+        """All items so far."""
+        return tuple(self._items)
+
+    @value.setter
+    def value(self, items: tuple[T, ...]) -> None:
+        self._items = list(items)
+
+    def append(self, item: T) -> None:
+        """Adds an item at the end."""
+        self._items.append(item)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._items)
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[T, ...]: ...
+    def __getitem__(self, index: int | slice) -> T | tuple[T, ...]:
+        return tuple(self._items[index]) if isinstance(index, slice) else self._items[index]
+
+    @override
+    def __repr__(self) -> str:
+        return f"Series({len(self)} items)"
+
+
+class View(Generic[T_co]):
+    """A readable that is computed from a cell, and knows from which.
+
+    Args:
+        read: Computes the value whenever it is asked for.
+        source: The cell or series that it reads; its callback runs before any callback that has this view as a field.
+    """
+
+    __slots__ = ("_read", "source")
+
+    source: State
+    """The cell or series that it reads."""
+
+    def __init__(self, read: Callable[[], T_co], source: State) -> None:
+        self._read = read
+        self.source = source
+
+    @property
+    def value(self) -> T_co:
+        """What it holds now."""
+        return self._read()
+
+    @override
+    def __repr__(self) -> str:
+        return f"View({self.value!r})"
+
+
+class StateFactory(Generic[C]):
+    """Makes a field's cell for each instance; it is told the field's name when the class is made."""
+
+    __slots__ = ("_make", "name")
+
+    def __init__(self, make: Callable[[str], C]) -> None:
+        self._make = make
+        self.name = ""
+
+    def __call__(self) -> C:
+        return self._make(self.name)
+
+
+def cell(initial: T, *, reset: Reset = "fit", saved: bool = True) -> Cell[T]:
+    """Declares a field that is a cell of its own in each instance.
+
+    Args:
+        initial: What the cell holds at first, and after each reset. Immutable.
+        reset: When the loop gives it the initial value again: at the beginning of each epoch, of each fit, or never.
+        saved: Whether the value is part of the callback's state.
+    """
+    factory = StateFactory(lambda name: Cell(initial, reset=reset, saved=saved, name=name))
+    made: Cell[T] = dataclasses.field(default_factory=factory, compare=False)
+    return made
+
+
+# The item type of a series comes from the field's annotation alone: there is no initial item to read it from.
+def series(*, reset: Reset = "fit", saved: bool = True) -> Series[Any]:  # Any: see the comment above
+    """Declares a field that is a series of its own in each instance, empty at first.
+
+    Args:
+        reset: When the loop empties it: at the beginning of each epoch, of each fit, or never.
+        saved: Whether the items are part of the callback's state.
+    """
+    factory = StateFactory[Series[Any]](lambda name: Series(reset=reset, saved=saved, name=name))
+    made: Series[Any] = dataclasses.field(default_factory=factory, compare=False)
+    return made

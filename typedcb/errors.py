@@ -1,0 +1,51 @@
+"""The errors of typedcb, each a subclass of the built-in that a caller would expect.
+
+    TypedcbError
+    ├── CallbackError (TypeError)       a class or instance that cannot serve as a callback
+    │   └── DependencyError             what a callback needs is not attached, or needs itself
+    ├── HookError (RuntimeError)        a hook answered what is not legal there
+    ├── LoopError (RuntimeError)        the loop is used in a way that cannot work: a nested fit, a batch that has ended
+    └── BatchError (ValueError)         data that cannot be trained on: no batch, no pair, a loss that is no scalar
+
+`place` says where an error happened, in a note: its type and its traceback stay what they were.
+"""
+
+from __future__ import annotations
+
+
+class TypedcbError(Exception):
+    """The base of all errors that typedcb raises itself."""
+
+
+class CallbackError(TypedcbError, TypeError):
+    """A class or an instance that cannot serve as a callback; found when it is made or attached."""
+
+
+class DependencyError(CallbackError):
+    """What a callback depends on is not attached, or depends on the callback in turn."""
+
+
+class HookError(TypedcbError, RuntimeError):
+    """A hook answered, or raised, what is not legal there."""
+
+
+class LoopError(TypedcbError, RuntimeError):
+    """The loop is used in a way that cannot work, such as a fit inside a fit."""
+
+
+class BatchError(TypedcbError, ValueError):
+    """The data or the loss cannot be trained on: an empty loader, a batch that is no pair, a loss that is no scalar."""
+
+
+_MARK = "typedcb: "
+
+
+def place(error: BaseException, where: str) -> None:
+    """Notes on `error` where it happened, unless a place nearer to it has been noted before.
+
+    Args:
+        error: The error on its way out.
+        where: The place in words, such as `in GradientClip.after_backward, epoch 0, batch 3, train`.
+    """
+    if not any(note.startswith(_MARK) for note in getattr(error, "__notes__", ())):
+        error.add_note(_MARK + where)

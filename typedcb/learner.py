@@ -1,0 +1,358 @@
+"""A model, its data, its loss and its optimizer, trained by a loop whose callbacks may do the rest.
+
+`Learner.fit` is the whole training loop, written on the same scopes (`typedcb.loop`) that a loop of one's own uses.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import Any, Callable, Generator, Generic, Iterable, Optional, Sequence, TypeVar, Union, overload
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from typing_extensions import Concatenate, ParamSpec, TypeAlias, override
+from typing_extensions import TypeVar as DefaultTypeVar
+
+from .callback import Callback, SomeCallback, field_values, is_callback
+from .data import DataBunch, batch_size
+from .device import device_of, placed
+from .errors import CallbackError
+from .events import FitOutcome, P_co, X, X_co, Y, Y_co
+from .loop import Loop
+
+M = DefaultTypeVar("M", bound=nn.Module, default=nn.Module)
+M_co = DefaultTypeVar("M_co", bound=nn.Module, default=nn.Module, covariant=True)
+PS = ParamSpec("PS")
+C = TypeVar("C", bound=SomeCallback)
+
+OptFunc: TypeAlias = Callable[[Iterable[nn.Parameter]], Optimizer]
+"""Makes an optimizer of parameters: `torch.optim.AdamW`, `partial(SGD, lr=0.1)`."""
+
+_Unchecked: TypeAlias = Any  # Any: the implementation behind overloads that say what is taken
+
+
+class Learner(Generic[X_co, Y_co, P_co, M_co]):
+    """A model with all that it takes to train it.
+
+    Type parameters:
+        X_co: The inputs of a batch.
+        Y_co: The targets of a batch.
+        P_co: What the model makes of the inputs.
+        M_co: The model's own class.
+
+    Args:
+        model: Called with `xb`. It is moved to `device`, if one is given.
+        data: The training and the validation batches.
+        loss_func: Called with the prediction and `yb`; gives a scalar. A function, or a module such as
+            `nn.CrossEntropyLoss()`.
+        opt_func: Called with the parameters; gives the optimizer, which is there from then on.
+        cbs: Callback instances.
+        cb_funcs: Factories, each called with this learner, such as `partial(GradientClip, clip=0.1)`.
+        splitter: Splits the model's parameters into groups, for one learning rate each; one group by default.
+        device: Where to compute; where the model is by default. Batches are brought there.
+
+    Raises:
+        CallbackError: An instance stands among the factories, a factory among the instances, or a callback is unsound.
+        DependencyError: What a callback depends on is missing, or there is a circle.
+        ValueError: The splitter leaves trainable parameters out.
+    """
+
+    opt: Optimizer
+    """The optimizer; never None."""
+
+    @overload
+    def __init__(
+        self: Learner[X, Y, Tensor, M],
+        model: M,
+        data: DataBunch[X, Y],
+        loss_func: nn.Module,
+        opt_func: OptFunc,
+        cbs: Sequence[Callback[X, Y, Tensor]] = (),
+        cb_funcs: Sequence[Callable[[Learner[X, Y, Tensor, M]], Callback[X, Y, Tensor]]] = (),
+        *,
+        splitter: Optional[Callable[[M], Sequence[Iterable[nn.Parameter]]]] = None,
+        device: Union[torch.device, str, None] = None,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        model: M_co,
+        data: DataBunch[X_co, Y_co],
+        loss_func: Callable[[P_co, Y_co], Tensor],
+        opt_func: OptFunc,
+        cbs: Sequence[Callback[X_co, Y_co, P_co]] = (),
+        cb_funcs: Sequence[Callable[[Learner[X_co, Y_co, P_co, M_co]], Callback[X_co, Y_co, P_co]]] = (),
+        *,
+        splitter: Optional[Callable[[M_co], Sequence[Iterable[nn.Parameter]]]] = None,
+        device: Union[torch.device, str, None] = None,
+    ) -> None: ...
+    def __init__(
+        self,
+        model: _Unchecked,
+        data: _Unchecked,
+        loss_func: _Unchecked,
+        opt_func: OptFunc,
+        cbs: _Unchecked = (),
+        cb_funcs: _Unchecked = (),
+        *,
+        splitter: _Unchecked = None,
+        device: Union[torch.device, str, None] = None,
+    ) -> None:
+        self._model: M_co = model if device is None else model.to(device)
+        self._data: DataBunch[X_co, Y_co] = data
+        self._loss_func: Callable[..., Tensor] = loss_func  # the property beside it says what it takes
+        self._device = device_of(self._model)
+        self.opt = _make_opt(self._model, opt_func, splitter)
+        self._loop: Loop[X_co, Y_co, P_co] = Loop()
+        self._loop.add(*self._made(cbs, cb_funcs))
+
+    @property
+    def model(self) -> M_co:
+        """The model."""
+        return self._model
+
+    @property
+    def data(self) -> DataBunch[X_co, Y_co]:
+        """The training and the validation batches."""
+        return self._data
+
+    @property
+    def loss_func(self) -> Callable[[P_co, Y_co], Tensor]:
+        """Called with the prediction and the targets; gives a scalar."""
+        return self._loss_func
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is, and where its batches are brought."""
+        return self._device
+
+    @property
+    def cbs(self) -> tuple[Callback[X_co, Y_co, P_co], ...]:
+        """The callbacks in the order in which they run."""
+        return self._loop.cbs
+
+    def fit(
+        self,
+        n_epochs: int,
+        cbs: Sequence[Callback[X_co, Y_co, P_co]] = (),
+        cb_funcs: Sequence[Callable[[Learner[X_co, Y_co, P_co, M_co]], Callback[X_co, Y_co, P_co]]] = (),
+    ) -> FitOutcome:
+        """Trains the model, and validates it after each epoch where there is data for that.
+
+        Args:
+            n_epochs: How many epochs to run.
+            cbs: More callback instances, for this fit alone.
+            cb_funcs: More factories, for this fit alone.
+
+        Returns:
+            How the fit ended: Completed or Cancelled. A fit that fails raises.
+
+        Raises:
+            HookError: A hook answered what is not legal there.
+            BatchError: A loader gave no batch or one that is no pair, or the loss is no scalar.
+            LoopError: A fit of this learner is under way.
+            ExceptionGroup: Ending the fit went wrong as well; all errors are in it, the first one first.
+        """
+        self._model.train()
+        with self.added(*self._made(cbs, cb_funcs)), self._loop.fit(n_epochs) as fit:
+            for epoch in fit.epochs():
+                for batch in epoch.train(placed(self._data.train_dl, self._device)):
+                    out = batch.pred(self._model(batch.xb))
+                    out.loss(self._loss_func(out.pred, out.yb)).backward().step(self.opt)
+                if self._data.has_valid:
+                    with self._evaluating():
+                        for held_out in epoch.validate(placed(self._data.valid_dl, self._device)):
+                            seen = held_out.pred(self._model(held_out.xb))
+                            seen.loss(self._loss_func(seen.pred, seen.yb))
+        return fit.outcome
+
+    def validate(
+        self,
+        dl: Optional[Iterable[tuple[X_co, Y_co]]] = None,
+        cbs: Sequence[Callback[X_co, Y_co, P_co]] = (),
+    ) -> float:
+        """Runs the validation alone; callbacks such as `AvgStats` hold what else it measured.
+
+        Args:
+            dl: Batches to validate on; the validation data by default.
+            cbs: More callback instances, for this validation alone.
+
+        Returns:
+            The mean loss over all samples, each batch weighted by its size; nan when callbacks cancelled every batch.
+
+        Raises:
+            BatchError: There is no validation data.
+        """
+        batches = self._data.valid_dl if dl is None else dl
+        total, samples = torch.zeros((), device=self._device), 0
+        with self.added(*cbs), self._evaluating(), self._loop.validation() as scope:
+            for batch in scope.validate(placed(batches, self._device)):
+                out = batch.pred(self._model(batch.xb))
+                seen = out.loss(self._loss_func(out.pred, out.yb))
+                if not out.cancelled:
+                    total, samples = total + seen.value * batch_size(out.yb), samples + batch_size(out.yb)
+        return float(total / samples)
+
+    def predict(
+        self,
+        dl: Optional[Iterable[tuple[X_co, Y_co]]] = None,
+        cbs: Sequence[Callback[X_co, Y_co, P_co]] = (),
+    ) -> list[P_co]:
+        """The model's predictions, batch by batch.
+
+        The callbacks' hooks of a validation batch are called (so that one that changes batches changes these too), but
+        no loss is computed. A batch that a callback cancels is left out.
+
+        Args:
+            dl: Batches to predict on; the validation data by default.
+            cbs: More callback instances, for these predictions alone.
+
+        Returns:
+            The prediction of each batch, as the callbacks left it, on the model's device.
+
+        Raises:
+            BatchError: There is no validation data.
+        """
+        batches = self._data.valid_dl if dl is None else dl
+        predictions: list[P_co] = []
+        with self.added(*cbs), self._evaluating(), self._loop.validation() as scope:
+            for batch in scope.predict(placed(batches, self._device)):
+                out = batch.pred(self._model(batch.xb))
+                if not out.cancelled:
+                    predictions.append(out.pred)
+        return predictions
+
+    def add(
+        self,
+        factory: Callable[Concatenate[Learner[X_co, Y_co, P_co, M_co], PS], C],
+        *args: PS.args,
+        **kwargs: PS.kwargs,
+    ) -> C:
+        """Makes a callback for this learner and attaches it.
+
+        Args:
+            factory: A callback class, or a function, that takes the learner first.
+            *args: What it takes besides.
+            **kwargs: What it takes besides.
+
+        Returns:
+            The callback.
+
+        Raises:
+            CallbackError: What the factory made is no sound callback.
+            DependencyError: What the callback depends on is missing.
+            LoopError: A fit is under way.
+        """
+        callback = factory(self, *args, **kwargs)
+        self._attach((callback,))
+        return callback
+
+    def remove(self, *cbs: Callback[X_co, Y_co, P_co]) -> None:
+        """Detaches callbacks.
+
+        Args:
+            *cbs: Instances that are attached to this learner.
+
+        Raises:
+            CallbackError: One is not attached to this learner.
+            DependencyError: Another callback depends on one of them.
+            LoopError: A fit is under way.
+        """
+        self._loop.remove(*cbs)
+
+    @contextmanager
+    def added(self, *cbs: Callback[X_co, Y_co, P_co]) -> Generator[None, None, None]:
+        """Attaches callbacks for the length of a `with` block.
+
+        Args:
+            *cbs: Instances that are attached nowhere.
+        """
+        if cbs:
+            self._attach(cbs)
+        try:
+            yield
+        finally:
+            if cbs:
+                self._loop.remove(*cbs)
+
+    def get(self, kind: type[C]) -> C:
+        """The one callback of a class.
+
+        Args:
+            kind: The class, or a base of it.
+
+        Raises:
+            LookupError: There is none, or more than one.
+        """
+        found = [callback for callback in self.cbs if isinstance(callback, kind)]
+        if len(found) == 1:
+            return found[0]
+        attached = ", ".join(type(callback).__name__ for callback in self.cbs) or "none"
+        raise LookupError(f"{len(found)} callbacks of class {kind.__name__} are attached; there are: {attached}.")
+
+    @contextmanager
+    def _evaluating(self) -> Generator[None, None, None]:
+        training = [module for module in self._model.modules() if module.training]
+        self._model.eval()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            for module in training:  # one by one: a module that a callback keeps in eval mode stays there
+                module.training = True
+
+    def _attach(self, cbs: Sequence[Callback[Any, Any, Any]]) -> None:  # Any: a factory's own word, checked below
+        for callback in cbs:
+            self._check_learner(callback)
+        self._loop.add(*cbs)
+
+    def _made(self, cbs: _Unchecked, cb_funcs: _Unchecked) -> list[Callback[X_co, Y_co, P_co]]:
+        """The instances, and what the factories make, in that order."""
+        made = list(cbs)
+        for factory in cb_funcs:
+            if is_callback(factory):
+                raise CallbackError(
+                    f"{type(factory).__name__} in cb_funcs is an instance, and cb_funcs are called with the learner: "
+                    f"pass it in cbs."
+                )
+            made.append(factory(self))
+        for callback in made:
+            self._check_learner(callback)
+        return made
+
+    def _check_learner(self, callback: object) -> None:
+        """Refuses a callback that was made for another learner."""
+        if not is_callback(callback):
+            return  # the loop refuses it, and says where it belongs
+        for name, value in field_values(callback).items():
+            if isinstance(value, Learner) and value is not self:
+                raise CallbackError(
+                    f"{type(callback).__name__}.{name} is another learner than the one that it is attached to: make it "
+                    f"by learn.add({type(callback).__name__}, ...), which fills its own learner in."
+                )
+
+    @override
+    def __repr__(self) -> str:
+        names = ", ".join(type(callback).__name__ for callback in self.cbs)
+        return f"Learner({type(self._model).__name__}, {type(self.opt).__name__}, cbs=[{names}])"
+
+
+def _make_opt(
+    model: M, opt_func: OptFunc, splitter: Optional[Callable[[M], Sequence[Iterable[nn.Parameter]]]]
+) -> Optimizer:
+    """The optimizer over the model's parameters, in the groups that the splitter makes."""
+    if splitter is None:
+        return opt_func(model.parameters())
+    groups = [list(group) for group in splitter(model)]
+    grouped = {id(parameter) for group in groups for parameter in group}
+    left_out = [name for name, p in model.named_parameters() if p.requires_grad and id(p) not in grouped]
+    if left_out:
+        raise ValueError(
+            f"the splitter leaves out {', '.join(left_out)}: put them into a group, or freeze them by "
+            f"requires_grad_(False), or they would stay as they are without a word."
+        )
+    opt = opt_func(groups[0])
+    for group in groups[1:]:
+        opt.add_param_group({"params": group})
+    return opt

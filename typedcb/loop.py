@@ -1,0 +1,500 @@
+"""A training loop as types: each scope hands out the next one, and fires the events on the way.
+
+    loop = Loop[Tensor, Tensor, Tensor]([stats, smooth])
+    with loop.fit(n_epochs=3) as fit:
+        for epoch in fit.epochs():
+            for batch in epoch.train(train_dl):
+                out = batch.pred(model(batch.xb))
+                out.loss(F.cross_entropy(out.pred, out.yb)).backward().step(opt)
+            with torch.no_grad():
+                for batch in epoch.validate(valid_dl):
+                    out = batch.pred(model(batch.xb))
+                    out.loss(F.cross_entropy(out.pred, out.yb))
+
+The loop knows no model: `train()` and `eval()`, `no_grad` and devices are its body's. A Cancel ends the `for` that it
+is for, and needs nothing of the body. What ends a body early (`break`, an error) is noticed when the loop is next
+asked for something, at the latest when the `with` ends: `after_batch` and `after_fit` come in any case.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from itertools import chain
+from types import TracebackType
+from typing import Any, Generator, Generic, Iterable, Iterator, Optional, Sequence, TypeVar
+
+from typing_extensions import Self
+
+from . import hooks
+from .attach import Attached
+from .callback import Callback
+from .data import length_of
+from .dispatch import Plan, Skipped, fold, tell_all
+from .errors import BatchError, LoopError, place
+from .events import (
+    AfterBatch,
+    AfterCancelBatch,
+    AfterCancelEpoch,
+    AfterCancelTrain,
+    AfterEpoch,
+    AfterFit,
+    AfterValidate,
+    BeginEpoch,
+    BeginFit,
+    BeginValidate,
+    Cancelled,
+    Completed,
+    Failed,
+    FitOutcome,
+    P,
+    X,
+    Y,
+)
+from .outcomes import Cancel, CancelBatch, CancelEpoch, CancelTrain
+from .scopes import BEGUN, ENDED, STEPPED, Cursor, TrainBatch, ValidBatch
+
+B = TypeVar("B", "TrainBatch[Any, Any, Any]", "ValidBatch[Any, Any, Any]")  # Any: a constraint names no type variables
+
+
+class Loop(Generic[X, Y, P]):
+    """The callbacks of a loop of one's own.
+
+    Args:
+        callbacks: Instances, in any order that suits: what a callback depends on runs before it.
+
+    Raises:
+        CallbackError: One is no callback instance, not frozen, or attached already.
+        DependencyError: What one depends on is missing, or there is a circle.
+    """
+
+    def __init__(self, callbacks: Sequence[Callback[X, Y, P]] = ()) -> None:
+        self._attached: Attached[X, Y, P] = Attached("this loop")
+        self._running = False
+        self.add(*callbacks)
+
+    @property
+    def cbs(self) -> tuple[Callback[X, Y, P], ...]:
+        """The callbacks in the order in which they run."""
+        return self._attached.callbacks
+
+    @property
+    def running(self) -> bool:
+        """Whether a fit or a validation is under way."""
+        return self._running
+
+    def add(self, *callbacks: Callback[X, Y, P]) -> None:
+        """Attaches callbacks, all of them or none.
+
+        Args:
+            callbacks: Instances that are attached nowhere.
+
+        Raises:
+            CallbackError: One is no callback instance, not frozen, or attached already.
+            DependencyError: What one depends on is missing, or there is a circle.
+            LoopError: A fit is under way.
+        """
+        self._check_idle("callbacks are added before a fit, or for one fit by fit(cbs=...)")
+        self._attached.add(callbacks)
+
+    def remove(self, *callbacks: Callback[X, Y, P]) -> None:
+        """Detaches callbacks, all of them or none.
+
+        Args:
+            callbacks: Instances that are attached to this loop.
+
+        Raises:
+            CallbackError: One is not attached to this loop.
+            DependencyError: Another callback depends on one of them.
+            LoopError: A fit is under way.
+        """
+        self._check_idle("callbacks are removed before or after a fit")
+        self._attached.remove(callbacks)
+
+    def fit(self, n_epochs: int, *, start_epoch: int = 0) -> FitScope[X, Y, P]:
+        """A fit, as a context manager: begin_fit fires as it is entered, after_fit as it is left, in whatever way.
+
+        Args:
+            n_epochs: How many epochs the fit is to reach, counted from 0.
+            start_epoch: The first epoch that runs.
+
+        Raises:
+            ValueError: There is no such range of epochs.
+        """
+        if not 0 <= start_epoch <= n_epochs:
+            raise ValueError(
+                f"n_epochs={n_epochs}, start_epoch={start_epoch}: a fit runs the epochs from start_epoch up to "
+                f"n_epochs, so 0 <= start_epoch <= n_epochs."
+            )
+        return FitScope(self, n_epochs, start_epoch)
+
+    def validation(self, epoch: int = 0) -> ValidationScope[X, Y, P]:
+        """A validation outside of any fit, as a context manager: neither begin_fit nor after_fit fires.
+
+        Args:
+            epoch: The number that its events carry.
+        """
+        return ValidationScope(self, epoch)
+
+    @contextmanager
+    def occupied(self) -> Generator[Plan[X, Y, P], None, None]:
+        """Marks the loop as running meanwhile, and hands out the plan; the loop's own scopes use it.
+
+        Raises:
+            LoopError: It is running already.
+        """
+        self._check_idle("a fit inside a fit would share its callbacks' state")
+        self._running = True
+        try:
+            yield self._attached.plan
+        finally:
+            self._running = False
+
+    def _check_idle(self, why: str) -> None:
+        if self._running:
+            raise LoopError(f"a fit is under way on this loop: {why}.")
+
+
+class Run(Generic[X, Y, P]):
+    """What a fit and a validation have in common: an open batch, and how it ends."""
+
+    cursor: Optional[Cursor[X, Y, P]]
+    """Where the latest pass over the data is."""
+
+    plan: Plan[X, Y, P]
+    """Whom to call at each event; there once the scope is entered."""
+
+    def __init__(self, loop: Loop[X, Y, P]) -> None:
+        self.cursor = None
+        self._loop = loop
+        self._open = ExitStack()
+        self._cancel: Optional[CancelTrain] = None
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether a callback has cancelled all of it: nothing more happens in it."""
+        return self._cancel is not None
+
+    @property
+    def steps(self) -> int:
+        """How many training batches have been stepped on."""
+        return 0 if self.cursor is None else self.cursor.steps
+
+    def note(self, answer: object) -> bool:
+        """Takes note of a CancelTrain among the answers to an event: whether it was one."""
+        if isinstance(answer, CancelTrain) and self._cancel is None:
+            self._cancel = answer
+        return isinstance(answer, CancelTrain)
+
+    def train_pass(self, dl: Iterable[tuple[X, Y]], epoch: int) -> Iterator[TrainBatch[X, Y, P]]:
+        """The training batches of a loader."""
+        self.close_batch()
+        if self.cancelled:
+            return iter(())
+        return self._batches(TrainBatch(self.plan.train, "train", epoch, length_of(dl), self.steps), dl)
+
+    def valid_pass(self, dl: Iterable[tuple[X, Y]], epoch: int) -> Iterator[ValidBatch[X, Y, P]]:
+        """The validation batches of a loader, between begin_validate and after_validate."""
+        self.close_batch()
+        if self.cancelled:
+            return
+        if self.plan.begin_validate:
+            answer = fold(hooks.BEGIN_VALIDATE, self.plan.begin_validate, BeginValidate(epoch))
+            if self.note(answer) or isinstance(answer, Skipped):
+                return
+        yield from self.valid_batches(dl, epoch)
+        if self.plan.after_validate and not self.cancelled:
+            self.note(fold(hooks.AFTER_VALIDATE, self.plan.after_validate, AfterValidate(epoch)))
+
+    def valid_batches(self, dl: Iterable[tuple[X, Y]], epoch: int) -> Iterator[ValidBatch[X, Y, P]]:
+        """The validation batches of a loader, and no event around them."""
+        return self._batches(ValidBatch(self.plan.valid, "valid", epoch, length_of(dl), self.steps), dl)
+
+    def _batches(self, batch: B, dl: Iterable[tuple[X, Y]]) -> Iterator[B]:
+        cursor: Cursor[X, Y, P] = batch.cursor
+        self.cursor = cursor
+        begins, closing = bool(cursor.plan.begin_batch), cursor.plan.hears_end
+        try:
+            # What is done for each batch here and in the scopes is all that a loop costs when nobody listens: few
+            # steps of the interpreter, each some 10 ns after the model has had the processor's caches to itself.
+            for cursor.index, (cursor.xb, cursor.yb) in enumerate(_checked(dl, cursor)):
+                cursor.stage = BEGUN
+                if begins:
+                    cursor.begin()
+                batch.xb = cursor.xb
+                batch.yb = cursor.yb
+                if not begins or cursor.cancel is None:
+                    yield batch
+                if (closing or cursor.stage != STEPPED) and not self.close_batch():
+                    return
+            cursor.stage = ENDED
+        except GeneratorExit:  # the body was left by a break; whatever comes next ends the batch
+            raise
+        except BaseException as error:
+            place(error, f"in loading batches, epoch {cursor.epoch}, {cursor.phase}, after batch {cursor.index}")
+            raise
+
+    def close_batch(self) -> bool:
+        """Ends the batch that is open, if one is: after_cancel_batch, after_batch and after_cancel_epoch fire.
+
+        Returns:
+            Whether the pass over the data goes on.
+        """
+        cursor = self.cursor
+        if cursor is None or not cursor.is_open:
+            return True
+        cursor.end()
+        cancel, cursor.cancel = cursor.cancel, None
+        if isinstance(cancel, CancelBatch):
+            if cursor.plan.after_cancel_batch:
+                told: AfterCancelBatch[X, Y, P] = AfterCancelBatch(cancel, cursor.reached())
+                fold(hooks.AFTER_CANCEL_BATCH, cursor.plan.after_cancel_batch, told)
+            cancel = None
+        if cursor.plan.after_batch:
+            ended: AfterBatch[X, Y, P] = AfterBatch(cursor.reached())
+            answer = fold(hooks.AFTER_BATCH, cursor.plan.after_batch, ended)
+            if isinstance(answer, Cancel) and not isinstance(cancel, CancelTrain):
+                cancel = answer
+        if isinstance(cancel, CancelEpoch):
+            self.tell_cancel_epoch(cursor.epoch, cancel)
+        self.note(cancel)
+        return cancel is None
+
+    def tell_cancel_epoch(self, epoch: int, cancel: CancelEpoch) -> None:
+        """Fires after_cancel_epoch."""
+        if self.plan.after_cancel_epoch:
+            fold(hooks.AFTER_CANCEL_EPOCH, self.plan.after_cancel_epoch, AfterCancelEpoch(epoch, cancel))
+
+    def _end_batch(self, error: Optional[BaseException]) -> list[BaseException]:
+        """Ends the batch that is open as the scope is left, and returns what went wrong in that, `error` first."""
+        if error is None:
+            try:
+                self.close_batch()
+            except BaseException as new:  # noqa: BLE001  # raised together with what else goes wrong, in the end
+                return [new]
+            return []
+        cursor = self.cursor
+        if cursor is None or not cursor.is_open:
+            return [error]
+        cursor.end()
+        place(error, f"in {cursor.place}")
+        if not cursor.plan.after_batch:
+            return [error]
+        ended: AfterBatch[X, Y, P] = AfterBatch(cursor.reached())
+        return [error, *tell_all(hooks.AFTER_BATCH, cursor.plan.after_batch, ended)]
+
+
+class FitScope(Run[X, Y, P]):
+    """A fit under way; `Loop.fit` makes it.
+
+    Args:
+        loop: The loop that it is a fit of.
+        n_epochs: How many epochs the fit is to reach, counted from 0.
+        start_epoch: The first epoch that runs.
+    """
+
+    n_epochs: int
+    """How many epochs the fit is to reach."""
+
+    start_epoch: int
+    """The first epoch that runs."""
+
+    def __init__(self, loop: Loop[X, Y, P], n_epochs: int, start_epoch: int) -> None:
+        super().__init__(loop)
+        self.n_epochs = n_epochs
+        self.start_epoch = start_epoch
+        self._all_epochs_ran = False
+        self._outcome: Optional[FitOutcome] = None
+
+    @property
+    def outcome(self) -> FitOutcome:
+        """How the fit ended.
+
+        Raises:
+            LoopError: It has not ended.
+        """
+        if self._outcome is None:
+            raise LoopError("the fit has not ended: its outcome is there after the with block.")
+        return self._outcome
+
+    def __enter__(self) -> Self:
+        self.plan = self._open.enter_context(self._loop.occupied())
+        for state in self.plan.reset_with_fit:
+            state.restart()
+        try:
+            if self.plan.begin_fit:
+                self.note(fold(hooks.BEGIN_FIT, self.plan.begin_fit, BeginFit(self.n_epochs, self.start_epoch)))
+            return self
+        except BaseException as error:
+            self._end(error)
+            raise
+
+    def __exit__(
+        self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        self._end(error)
+
+    def epochs(self) -> Iterator[EpochScope[X, Y, P]]:
+        """The epochs: begin_epoch and after_epoch fire around each."""
+        for epoch in range(self.start_epoch, self.n_epochs):
+            if self._over():
+                return
+            for state in self.plan.reset_with_epoch:
+                state.restart()
+            if self.plan.begin_epoch:
+                answer = fold(hooks.BEGIN_EPOCH, self.plan.begin_epoch, BeginEpoch(epoch, self.n_epochs))
+                if isinstance(answer, CancelEpoch):
+                    self.tell_cancel_epoch(epoch, answer)
+                    continue
+                self.note(answer)
+                if self._over():
+                    return
+            yield EpochScope(self, epoch)
+            self.close_batch()
+            if self._over():
+                return
+            if self.plan.after_epoch:
+                self.note(fold(hooks.AFTER_EPOCH, self.plan.after_epoch, AfterEpoch(epoch, self.n_epochs)))
+        self._all_epochs_ran = not self._over()
+
+    def _over(self) -> bool:
+        return self._cancel is not None
+
+    def _end(self, error: Optional[BaseException]) -> None:
+        """Ends what is open, fires after_cancel_train and after_fit, and raises what went wrong on the way."""
+        with self._open:
+            errors = self._end_batch(error)
+            outcome = self._outcome_of(errors)
+            if isinstance(outcome, Cancelled):
+                told = AfterCancelTrain(outcome.cancel)
+                errors += tell_all(hooks.AFTER_CANCEL_TRAIN, self.plan.after_cancel_train, told)
+                outcome = self._outcome_of(errors)
+            self._outcome = outcome
+            errors += tell_all(hooks.AFTER_FIT, self.plan.after_fit, AfterFit(outcome))
+            self._outcome = self._outcome_of(errors)
+        _raise(errors, error)
+
+    def _outcome_of(self, errors: list[BaseException]) -> FitOutcome:
+        if errors:
+            return Failed(errors[0])
+        if self._cancel is not None:
+            return Cancelled(self._cancel)
+        if not self._all_epochs_ran:
+            return Cancelled(CancelTrain("the loop over the epochs was left before its end"))
+        return Completed()
+
+
+class EpochScope(Generic[X, Y, P]):
+    """An epoch under way; `FitScope.epochs` makes it."""
+
+    epoch: int
+    """The epoch's number, from 0."""
+
+    def __init__(self, fit: FitScope[X, Y, P], epoch: int) -> None:
+        self._fit = fit
+        self.epoch = epoch
+
+    def train(self, dl: Iterable[tuple[X, Y]]) -> Iterator[TrainBatch[X, Y, P]]:
+        """A pass over the training data: begin_batch has fired for each batch, after_batch fires when its body ends.
+
+        Args:
+            dl: The batches, each a pair of inputs and targets.
+
+        Raises:
+            BatchError: The loader gave no batch, or one that is no pair.
+        """
+        return self._fit.train_pass(dl, self.epoch)
+
+    def validate(self, dl: Iterable[tuple[X, Y]]) -> Iterator[ValidBatch[X, Y, P]]:
+        """A pass over the validation data, between begin_validate and after_validate.
+
+        The model's `eval()` and `torch.no_grad()` are the caller's.
+
+        Args:
+            dl: The batches, each a pair of inputs and targets.
+
+        Raises:
+            BatchError: The loader gave no batch, or one that is no pair.
+        """
+        return self._fit.valid_pass(dl, self.epoch)
+
+
+class ValidationScope(Run[X, Y, P]):
+    """A validation outside of any fit; `Loop.validation` makes it.
+
+    Args:
+        loop: The loop whose callbacks are called.
+        epoch: The number that the events carry.
+    """
+
+    epoch: int
+    """The number that the events carry."""
+
+    def __init__(self, loop: Loop[X, Y, P], epoch: int) -> None:
+        super().__init__(loop)
+        self.epoch = epoch
+
+    def __enter__(self) -> Self:
+        self.plan = self._open.enter_context(self._loop.occupied())
+        return self
+
+    def __exit__(
+        self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        with self._open:
+            errors = self._end_batch(error)
+        _raise(errors, error)
+
+    def validate(self, dl: Iterable[tuple[X, Y]]) -> Iterator[ValidBatch[X, Y, P]]:
+        """A pass over the validation data, between begin_validate and after_validate.
+
+        Args:
+            dl: The batches, each a pair of inputs and targets.
+
+        Raises:
+            BatchError: The loader gave no batch, or one that is no pair.
+        """
+        return self.valid_pass(dl, self.epoch)
+
+    def predict(self, dl: Iterable[tuple[X, Y]]) -> Iterator[ValidBatch[X, Y, P]]:
+        """The same batches without begin_validate and after_validate, for a body that only asks for predictions.
+
+        Args:
+            dl: The batches, each a pair of inputs and targets.
+
+        Raises:
+            BatchError: The loader gave no batch, or one that is no pair.
+        """
+        return self.valid_batches(dl, self.epoch)
+
+
+def _checked(dl: Iterable[tuple[X, Y]], cursor: Cursor[X, Y, P]) -> Iterator[tuple[X, Y]]:
+    """The same batches, the first of them checked: what a loader gives does not change its kind from batch to batch."""
+    batches = iter(dl)
+    for first in batches:
+        _check_pair(first)
+        return chain((first,), batches)
+    if cursor.epoch:
+        hint = "was it a generator, which can be run through only once? Pass a DataLoader or a list."
+    else:
+        hint = "is the data set smaller than a batch, with drop_last=True?"
+    raise BatchError(f"the loader gave no batch in the {cursor.phase} pass of epoch {cursor.epoch}: {hint}")
+
+
+def _check_pair(batch: object) -> None:
+    """Refuses a batch that is no pair; a DataLoader makes pairs as lists."""
+    what, size = type(batch).__name__, length_of(batch)
+    if isinstance(batch, (tuple, list)) and size == 2:
+        return
+    what = f"a {what}" + ("" if size is None else f" of {size}")
+    raise BatchError(
+        f"the loader gave {what}, and a batch is a pair (xb, yb): put several inputs into a tuple or dict of their own, "
+        f"as xb."
+    )
+
+
+def _raise(errors: list[BaseException], error: Optional[BaseException]) -> None:
+    """Raises what went wrong: one error as itself, several together; `error` alone is on its way already."""
+    if len(errors) > 1:
+        raise BaseExceptionGroup("the fit failed, and so did what was to end it", errors) from None
+    if errors and errors[0] is not error:
+        raise errors[0]

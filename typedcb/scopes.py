@@ -1,0 +1,536 @@
+"""A batch under way, as types: each call hands out what may be called next.
+
+    batch                                  TrainBatch: xb, yb                begin_batch has fired
+    out = batch.pred(model(batch.xb))      Predicted: pred too               after_pred
+    loss = out.loss(loss_func(...))        WithLoss: value too               after_loss
+    done = loss.backward()                 BackwardDone                      after_backward
+    done.step(opt)                                                           after_step
+
+A call in the wrong order is a type error, and a LoopError. When a callback cancels the batch, what is handed out goes on
+to accept calls and does nothing more, so that the loop's body needs no `if`; `out.cancelled` is for a body that would
+rather `continue`. In validation there is nothing to step on: ValidBatch, ValidPredicted, Evaluated.
+
+The scopes are a cursor over the pass: there is one of them for each pass, and it always stands at the batch that is
+under way. Take tensors out of it; keeping the scope itself keeps no batch. So a batch makes no objects, and what a type
+calls Predicted, WithLoss and BackwardDone is one object at run time: a loop's overhead lies in what is done here.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Final, Generic, Optional, Protocol, cast
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree  # torch has no public way to map over the tensors of a nested batch
+from typing_extensions import override
+
+from . import hooks
+from .dispatch import BatchPlan, Skipped, fold
+from .errors import BatchError, LoopError
+from .events import AfterBackward, AfterLoss, AfterPred, AfterStep, BeginBatch, P, Phase, Reached, X, Y
+from .hooks import AFTER_LOSS
+from .outcomes import Cancel
+
+
+class Steps(Protocol):
+    """What `step` needs of an optimizer; every torch optimizer has it."""
+
+    def step(self) -> object:
+        """Changes the parameters by their gradients."""
+        ...
+
+    def zero_grad(self) -> None:
+        """Drops the gradients."""
+        ...
+
+
+class Predicted(ABC, Generic[X, Y, P]):
+    """A training batch whose prediction is there."""
+
+    __slots__ = ()
+
+    xb: X
+    """The inputs."""
+
+    yb: Y
+    """The targets."""
+
+    pred: P
+    """The prediction, as the callbacks left it."""
+
+    @property
+    @abstractmethod
+    def cancelled(self) -> bool:
+        """Whether a callback has cancelled this batch: nothing more happens in it."""
+
+    @abstractmethod
+    def loss(self, loss: Tensor, /) -> WithLoss:
+        """Fires after_loss.
+
+        Args:
+            loss: The loss of `pred`, a scalar tensor.
+
+        Returns:
+            The way to backward.
+
+        Raises:
+            BatchError: The loss is no scalar tensor.
+        """
+
+
+class WithLoss(ABC):
+    """A training batch whose loss is there."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def value(self) -> Tensor:
+        """The loss as the callbacks left it; it holds its graph until backward has run."""
+
+    @property
+    @abstractmethod
+    def cancelled(self) -> bool:
+        """Whether a callback has cancelled this batch: nothing more happens in it."""
+
+    @abstractmethod
+    def backward(self) -> BackwardDone:
+        """Computes the gradients and fires after_backward, unless a callback skipped that.
+
+        Returns:
+            The way to the step.
+        """
+
+
+class BackwardDone(ABC):
+    """A training batch whose gradients are there."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def cancelled(self) -> bool:
+        """Whether a callback has cancelled this batch: nothing more happens in it."""
+
+    @abstractmethod
+    def step(self, opt: Steps, /) -> None:
+        """Steps, fires after_step and zeroes the gradients, unless a callback skipped that.
+
+        The gradients of a batch that was cancelled after backward are dropped.
+
+        Args:
+            opt: The optimizer.
+        """
+
+
+class ValidPredicted(ABC, Generic[X, Y, P]):
+    """A validation batch whose prediction is there."""
+
+    __slots__ = ()
+
+    xb: X
+    """The inputs."""
+
+    yb: Y
+    """The targets."""
+
+    pred: P
+    """The prediction, as the callbacks left it."""
+
+    @property
+    @abstractmethod
+    def cancelled(self) -> bool:
+        """Whether a callback has cancelled this batch: nothing more happens in it."""
+
+    @abstractmethod
+    def loss(self, loss: Tensor, /) -> Evaluated:
+        """Fires after_loss.
+
+        Args:
+            loss: The loss of `pred`, a scalar tensor.
+
+        Returns:
+            The loss as the callbacks left it.
+
+        Raises:
+            BatchError: The loss is no scalar tensor.
+        """
+
+
+class Evaluated(ABC):
+    """A validation batch whose loss is there."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def value(self) -> Tensor:
+        """The loss as the callbacks left it."""
+
+    @property
+    @abstractmethod
+    def cancelled(self) -> bool:
+        """Whether a callback has cancelled this batch: nothing more happens in it."""
+
+
+# How far a batch has come; from SKIPPED on, nothing that its body calls does anything more.
+BEGUN: Final = 0
+PREDICTED: Final = 1
+LOSS: Final = 2
+BACKWARD: Final = 3
+STEPPED: Final = 4
+SKIPPED: Final = 5
+CANCELLED: Final = 6
+ENDED: Final = 7
+
+
+class Cursor(Generic[X, Y, P]):
+    """Where a pass over the data is: the batch under way, how far it has come, and what cancelled it.
+
+    Args:
+        plan: Whom to call at the events of its batches.
+        phase: Which data it goes over.
+        epoch: The epoch's number, from 0.
+        n_batches: How many batches the loader gives; None where it does not know.
+        steps: How many training batches of this fit have been stepped on before the pass.
+    """
+
+    __slots__ = (
+        "_furthest",
+        "_loss",
+        "after_backward",
+        "after_loss",
+        "after_pred",
+        "after_step",
+        "cancel",
+        "epoch",
+        "index",
+        "n_batches",
+        "phase",
+        "plan",
+        "pred",
+        "stage",
+        "steps",
+        "xb",
+        "yb",
+    )
+
+    xb: X
+    """The inputs, as the callbacks left them."""
+
+    yb: Y
+    """The targets, as the callbacks left them."""
+
+    pred: P
+    """The prediction, as the callbacks left it; there once the model has been called."""
+
+    index: int
+    """The batch's number in this pass over the data, from 0."""
+
+    plan: BatchPlan[X, Y, P]
+    """Whom to call at its events."""
+
+    cancel: Optional[Cancel]
+    """What ended the batch early, if something did."""
+
+    _loss: Tensor
+    _furthest: int
+
+    def __init__(
+        self, plan: BatchPlan[X, Y, P], phase: Phase, epoch: int, n_batches: Optional[int], steps: int
+    ) -> None:
+        self.plan = plan
+        self.after_pred = plan.after_pred
+        self.after_loss = plan.after_loss
+        self.after_backward = plan.after_backward
+        self.after_step = plan.after_step
+        self.phase: Phase = phase
+        self.epoch = epoch
+        self.n_batches = n_batches
+        self.steps = steps
+        self.index = 0
+        self.cancel = None
+        self.stage = ENDED
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether a callback has cancelled this batch: nothing more happens in it."""
+        return self.cancel is not None
+
+    @property
+    def value(self) -> Tensor:
+        """The loss, as the callbacks left it."""
+        return self._loss
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a batch has begun and not ended."""
+        return self.stage != ENDED
+
+    @property
+    def place(self) -> str:
+        """Where it is in the fit, in words."""
+        return f"epoch {self.epoch}, batch {self.index}, {self.phase}"
+
+    def begin(self) -> None:
+        """Fires begin_batch."""
+        answer = fold(hooks.BEGIN_BATCH, self.plan.begin_batch, self._begin_batch())
+        if isinstance(answer, BeginBatch):
+            self.xb, self.yb = answer.xb, answer.yb
+        elif isinstance(answer, Cancel):
+            self._stop(CANCELLED, answer)
+
+    def end(self) -> None:
+        """Marks the batch as over."""
+        if self.stage < SKIPPED:
+            self._furthest = self.stage
+        self.stage = ENDED
+
+    def reached(self) -> Reached[X, Y, P]:
+        """The furthest event of a batch that is over, detached."""
+        if self._furthest == BEGUN:
+            return self._begin_batch()
+        self.pred = detached(self.pred)
+        if self._furthest == PREDICTED:
+            return self._after_pred()
+        self._loss = self._loss.detach()
+        if self._furthest == LOSS:
+            return self._after_loss()
+        return self._after_backward() if self._furthest == BACKWARD else self._after_step()
+
+    def predicted(self, pred: P) -> None:
+        """Takes the prediction, and fires after_pred."""
+        if self.stage:
+            self._check_stopped("batch.pred")
+            self.pred = pred
+            return
+        self.pred = pred
+        self.stage = PREDICTED
+        if self.plan.after_pred:
+            self._fire_after_pred()
+
+    def _fire_after_pred(self) -> None:
+        answer = fold(hooks.AFTER_PRED, self.plan.after_pred, self._after_pred())
+        if isinstance(answer, AfterPred):
+            self.pred = answer.pred
+        elif isinstance(answer, Cancel):
+            self._stop(CANCELLED, answer)
+
+    def _fire_after_loss(self) -> None:
+        if not self.index:  # what a loss function gives does not change its shape from batch to batch
+            _check_loss(self._loss)
+        event = AfterLoss(
+            self.phase, self.epoch, self.index, self.n_batches, self.steps, self.xb, self.yb, self.pred, self._loss
+        )
+        answer = fold(AFTER_LOSS, self.after_loss, event)
+        if answer is event:
+            return
+        if isinstance(answer, Skipped):
+            self._stop(SKIPPED, None)
+            answer = answer.event
+        if isinstance(answer, Cancel):
+            self._stop(CANCELLED, answer)
+        else:
+            self._loss = answer.loss
+
+    def _fire_after_backward(self) -> None:
+        self.pred, self._loss = detached(self.pred), self._loss.detach()
+        answer = fold(hooks.AFTER_BACKWARD, self.plan.after_backward, self._after_backward())
+        if isinstance(answer, Skipped):
+            self._stop(SKIPPED, None)
+        elif isinstance(answer, Cancel):
+            self._stop(CANCELLED, answer)
+
+    def _fire_after_step(self) -> bool:
+        """Fires after_step: whether the gradients are to be zeroed."""
+        self.pred, self._loss = detached(self.pred), self._loss.detach()
+        answer = fold(hooks.AFTER_STEP, self.plan.after_step, self._after_step())
+        if isinstance(answer, Cancel):
+            self._stop(CANCELLED, answer)
+        return not isinstance(answer, Skipped)
+
+    def _stop(self, stage: int, cancel: Optional[Cancel]) -> None:
+        """Lets nothing more happen in this batch."""
+        self._furthest = self.stage
+        self.stage = stage
+        self.cancel = cancel
+
+    def _check_stopped(self, call: str) -> None:
+        """Refuses a call out of turn; one on a batch that a callback skipped or cancelled is all right."""
+        if self.stage == ENDED:
+            raise LoopError(f"this batch ({self.place}) has ended: {call} belongs inside the body of its loop.")
+        if self.stage < SKIPPED:
+            raise LoopError(
+                f"{call} is out of turn ({self.place}): a batch goes through pred, loss, backward and step, once each."
+            )
+
+    def _begin_batch(self) -> BeginBatch[X, Y]:
+        return BeginBatch(self.phase, self.epoch, self.index, self.n_batches, self.steps, self.xb, self.yb)
+
+    def _after_pred(self) -> AfterPred[X, Y, P]:
+        return AfterPred(self.phase, self.epoch, self.index, self.n_batches, self.steps, self.xb, self.yb, self.pred)
+
+    def _after_loss(self) -> AfterLoss[X, Y, P]:
+        return AfterLoss(
+            self.phase, self.epoch, self.index, self.n_batches, self.steps, self.xb, self.yb, self.pred, self._loss
+        )
+
+    def _after_backward(self) -> AfterBackward[X, Y, P]:
+        return AfterBackward(
+            self.phase, self.epoch, self.index, self.n_batches, self.steps, self.xb, self.yb, self.pred, self._loss
+        )
+
+    def _after_step(self) -> AfterStep[X, Y, P]:
+        before = self.steps - 1
+        return AfterStep(
+            self.phase, self.epoch, self.index, self.n_batches, before, self.xb, self.yb, self.pred, self._loss
+        )
+
+
+class _Training(Cursor[X, Y, P], Predicted[X, Y, P], WithLoss, BackwardDone):
+    """Predicted, WithLoss and BackwardDone in one."""
+
+    __slots__ = ()
+
+    @override
+    def loss(self, loss: Tensor, /) -> WithLoss:
+        if self.stage != PREDICTED:
+            self._check_stopped("loss")
+        else:
+            self._loss = loss
+            self.stage = LOSS
+            if self.after_loss:
+                self._fire_after_loss()
+        return self
+
+    @override
+    def backward(self) -> BackwardDone:
+        if self.stage != LOSS:
+            self._check_stopped("backward")
+            return self
+        try:
+            self._loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it without types
+        except (AttributeError, RuntimeError):
+            _check_loss(self._loss)
+            raise
+        self.stage = BACKWARD
+        if self.after_backward:
+            self._fire_after_backward()
+        return self
+
+    @override
+    def step(self, opt: Steps, /) -> None:
+        if self.stage != BACKWARD:
+            self._check_stopped("step")
+            if self.cancel is not None and self._furthest == BACKWARD:
+                opt.zero_grad()
+            return
+        opt.step()
+        self.steps += 1
+        self.stage = STEPPED
+        if not self.after_step or self._fire_after_step():
+            opt.zero_grad()
+
+
+class _Validating(Cursor[X, Y, P], ValidPredicted[X, Y, P], Evaluated):
+    """ValidPredicted and Evaluated in one."""
+
+    __slots__ = ()
+
+    @override
+    def loss(self, loss: Tensor, /) -> Evaluated:
+        if self.stage != PREDICTED:
+            self._check_stopped("loss")
+        else:
+            _check_loss(loss)
+            self._loss = loss
+            self.stage = LOSS
+            if self.after_loss:
+                self._fire_after_loss()
+        return self
+
+
+class _Batch(Generic[X, Y]):
+    __slots__ = ("xb", "yb")
+
+    xb: X
+    """The inputs, as the callbacks left them."""
+
+    yb: Y
+    """The targets, as the callbacks left them."""
+
+
+class TrainBatch(_Batch[X, Y], Generic[X, Y, P]):
+    """A training batch: begin_batch has fired."""
+
+    __slots__ = ("cursor",)
+
+    cursor: _Training[X, Y, P]
+
+    def __init__(
+        self, plan: BatchPlan[X, Y, P], phase: Phase, epoch: int, n_batches: Optional[int], steps: int
+    ) -> None:
+        self.cursor = _Training(plan, phase, epoch, n_batches, steps)
+
+    def pred(self, pred: P, /) -> Predicted[X, Y, P]:
+        """Fires after_pred.
+
+        Args:
+            pred: What the model made of `xb`.
+
+        Returns:
+            The prediction as the callbacks left it, and the way to the loss.
+        """
+        cursor = self.cursor
+        if cursor.stage or cursor.after_pred:
+            cursor.predicted(pred)
+        else:  # the same, when nobody listens
+            cursor.pred = pred
+            cursor.stage = PREDICTED
+        return cursor
+
+
+class ValidBatch(_Batch[X, Y], Generic[X, Y, P]):
+    """A validation batch: begin_batch has fired."""
+
+    __slots__ = ("cursor",)
+
+    cursor: _Validating[X, Y, P]
+
+    def __init__(
+        self, plan: BatchPlan[X, Y, P], phase: Phase, epoch: int, n_batches: Optional[int], steps: int
+    ) -> None:
+        self.cursor = _Validating(plan, phase, epoch, n_batches, steps)
+
+    def pred(self, pred: P, /) -> ValidPredicted[X, Y, P]:
+        """Fires after_pred.
+
+        Args:
+            pred: What the model made of `xb`.
+
+        Returns:
+            The prediction as the callbacks left it, and the way to the loss.
+        """
+        self.cursor.predicted(pred)
+        return self.cursor
+
+
+def _check_loss(loss: object) -> None:
+    """Refuses a loss that is no scalar tensor."""
+    if isinstance(loss, Tensor) and not loss.dim():
+        return
+    what = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"a {type(loss).__name__}"
+    raise BatchError(f"the loss is {what}, and has to be a scalar tensor: reduce it, by .mean() say.")
+
+
+def detached(value: P) -> P:
+    """The same value with every tensor in it detached from its graph.
+
+    Args:
+        value: A tensor, or whatever nests tensors in tuples, lists, dicts and the like.
+    """
+    alone: object = value
+    if isinstance(alone, Tensor):  # the common case, without the walk
+        return cast(P, alone.detach())
+    return cast(P, pytree.tree_map_only(Tensor, torch.Tensor.detach, value))
