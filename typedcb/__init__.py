@@ -17,6 +17,7 @@ Everything that needs torch is loaded when it is first asked for, so that `impor
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 from .callback import AnyCallback as AnyCallback
@@ -79,8 +80,6 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> object:
     if name not in _NEEDS_TORCH:
         raise AttributeError(f"module 'typedcb' has no attribute '{name}'")
-    from importlib import import_module
-
     value: object = vars(import_module(f"typedcb.{_NEEDS_TORCH[name]}"))[name]
     globals()[name] = value
     return value

@@ -89,11 +89,8 @@ def check_frozen(cls: type) -> None:
         CallbackError: It says which decorator the class needs.
     """
     params = vars(cls).get("__dataclass_params__")
-    if params is not None:
-        frozen = params.frozen
-    else:
-        frozen = "__attrs_attrs__" in vars(cls) and attrs.inspect(cls).is_frozen
-    if not frozen:
+    frozen_by_attrs = "__attrs_attrs__" in vars(cls) and attrs.inspect(cls).is_frozen
+    if not (frozen_by_attrs if params is None else params.frozen):
         raise CallbackError(
             f"{cls.__name__} is no frozen dataclass: write @dataclass(frozen=True) above class {cls.__name__} "
             "(or @attrs.frozen). What changes in a callback belongs into a Cell."
@@ -219,6 +216,7 @@ class Callback(Generic[X_contra, Y_contra, P_contra]):
     if not TYPE_CHECKING:  # a checker reads the constructor from the dataclass
 
         def __new__(cls, *args: object, **kwargs: object) -> Self:
+            """Refuses a class that is not frozen."""
             check_frozen(cls)
             return super().__new__(cls)
 

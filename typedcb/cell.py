@@ -191,6 +191,7 @@ class StateFactory(Generic[C]):
         self.name = ""
 
     def __call__(self) -> C:
+        """Makes one."""
         return self._make(self.name)
 
 

@@ -1,10 +1,10 @@
 """Callbacks become a plan, and an event is folded through it.
 
-The plan is made when callbacks are attached: for each hook the bound methods of those that override it. So an event that
-nobody listens to costs one look at an empty tuple, and a callback costs nothing at hooks that it leaves alone.
+The plan is made when callbacks are attached: for each hook the bound methods of those that override it. So an event
+that nobody listens to costs one look at an empty tuple, and a callback costs nothing at hooks that it leaves alone.
 
-`fold` hands an event to each hook in turn. Each sees what those before it made of it; a Cancel ends the round; a Skip is
-remembered while the round goes on.
+`fold` hands an event to each hook in turn. Each sees what those before it made of it; a Cancel ends the round; a Skip
+is remembered while the round goes on.
 """
 
 from __future__ import annotations

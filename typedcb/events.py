@@ -174,7 +174,7 @@ class AfterLoss(AfterPred[X_co, Y_co, P_co], frozen=True, eq=False):
 
 
 class AfterBackward(AfterLoss[X_co, Y_co, P_co], frozen=True, eq=False):
-    """Backward has run: the gradients are there. `loss` and `pred` are detached, so that keeping them keeps no graph."""
+    """Backward has run: the gradients are there. `loss` and `pred` are detached: keeping them keeps no graph."""
 
 
 class AfterStep(AfterBackward[X_co, Y_co, P_co], frozen=True, eq=False):

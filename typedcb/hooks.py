@@ -110,7 +110,7 @@ class AfterCancelBatchHook(Protocol[X_contra, Y_contra, P_contra]):
 
 
 class AfterBatchHook(Protocol[X_contra, Y_contra, P_contra]):
-    """Called for every batch that began, however it ended. The batch is over: the epoch and the fit can be cancelled."""
+    """Called for every batch that began, however it ended. The epoch and the fit can still be cancelled."""
 
     def after_batch(self, event: AfterBatch[X_contra, Y_contra, P_contra], /) -> Optional[InEpoch]: ...
 

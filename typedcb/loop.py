@@ -216,7 +216,8 @@ class Run(Generic[X, Y, P]):
         try:
             # What is done for each batch here and in the scopes is all that a loop costs when nobody listens: few
             # steps of the interpreter, each some 10 ns after the model has had the processor's caches to itself.
-            for cursor.index, (cursor.xb, cursor.yb) in enumerate(_checked(dl, cursor)):
+            batches = _checked(dl, cursor)
+            for cursor.index, (cursor.xb, cursor.yb) in enumerate(batches):
                 cursor.stage = BEGUN
                 if begins:
                     cursor.begin()
@@ -487,8 +488,8 @@ def _check_pair(batch: object) -> None:
         return
     what = f"a {what}" + ("" if size is None else f" of {size}")
     raise BatchError(
-        f"the loader gave {what}, and a batch is a pair (xb, yb): put several inputs into a tuple or dict of their own, "
-        f"as xb."
+        f"the loader gave {what}, and a batch is a pair (xb, yb): put several inputs into a tuple or dict of their "
+        f"own, as xb."
     )
 
 

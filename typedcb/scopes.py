@@ -6,9 +6,9 @@
     done = loss.backward()                 BackwardDone                      after_backward
     done.step(opt)                                                           after_step
 
-A call in the wrong order is a type error, and a LoopError. When a callback cancels the batch, what is handed out goes on
-to accept calls and does nothing more, so that the loop's body needs no `if`; `out.cancelled` is for a body that would
-rather `continue`. In validation there is nothing to step on: ValidBatch, ValidPredicted, Evaluated.
+A call in the wrong order is a type error, and a LoopError. When a callback cancels the batch, what is handed out goes
+on to accept calls and does nothing more, so that the loop's body needs no `if`; `out.cancelled` is for a body that
+would rather `continue`. In validation there is nothing to step on: ValidBatch, ValidPredicted, Evaluated.
 
 The scopes are a cursor over the pass: there is one of them for each pass, and it always stands at the batch that is
 under way. Take tensors out of it; keeping the scope itself keeps no batch. So a batch makes no objects, and what a type
