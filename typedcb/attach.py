@@ -11,13 +11,12 @@ import inspect
 import weakref
 from typing import Final, Generic, Iterable, Sequence
 
-from typing_extensions import TypeIs
-
 from .callback import Callback, SomeCallback, check_frozen, field_values, is_callback
 from .cell import State, View
 from .dispatch import Plan, plan_of
 from .errors import CallbackError, DependencyError
 from .events import P, X, Y
+from .several import as_tuple
 
 
 def own_states(callback: SomeCallback) -> dict[str, State]:
@@ -73,20 +72,11 @@ def _dependencies(callbacks: Sequence[SomeCallback]) -> dict[int, set[int]]:
     for index, callback in enumerate(callbacks):
         needs[index] = set()
         for name, value in field_values(callback).items():
-            for part in _parts(value):
+            for part in as_tuple(value):
                 needed = _owner(f"{type(callback).__name__}.{name}", part, index_of, owner_of)
                 if needed is not None and needed != index:
                     needs[index].add(needed)
     return needs
-
-
-def _parts(value: object) -> Iterable[object]:
-    """What may be a dependency in a field: its value, or each item of a tuple."""
-    return value if _is_tuple(value) else (value,)
-
-
-def _is_tuple(value: object) -> TypeIs[tuple[object, ...]]:
-    return isinstance(value, tuple)
 
 
 def _owner(field: str, value: object, index_of: dict[int, int], owner_of: dict[int, int]) -> int | None:

@@ -1,0 +1,25 @@
+"""The ready-made callbacks, a file a theme. Import them from here: `from typedcb.callbacks import AvgStats`.
+
+What needs an extra package imports it when it is used, and says which extra brings it.
+"""
+
+from .anneal import Schedule as Schedule
+from .anneal import combine as combine
+from .anneal import constant as constant
+from .anneal import cosine as cosine
+from .anneal import exponential as exponential
+from .anneal import linear as linear
+from .anneal import one_cycle as one_cycle
+from .anneal import polynomial as polynomial
+from .clip import GradientClip as GradientClip
+from .hyper import LR as LR
+from .hyper import MOMENTUM as MOMENTUM
+from .hyper import WEIGHT_DECAY as WEIGHT_DECAY
+from .hyper import Hyper as Hyper
+from .progress import Progress as Progress
+from .recorder import Recorder as Recorder
+from .schedule import ParamScheduler as ParamScheduler
+from .smooth import SmoothLoss as SmoothLoss
+from .stats import AvgStats as AvgStats
+from .stats import accuracy as accuracy
+from .stopping import EarlyStopping as EarlyStopping

@@ -1,0 +1,36 @@
+"""Gradient clipping."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+from typing_extensions import override
+
+from ..callback import AnyCallback
+from ..events import BatchEvent
+from ..needs import HasModel
+
+
+@dataclass(frozen=True)
+class GradientClip(AnyCallback):
+    """Scales the gradients down before each step, so that their total norm is at most `clip`.
+
+    The norm is taken over all parameters together (Pascanu et al. 2013, https://arxiv.org/abs/1211.5063), by
+    `torch.nn.utils.clip_grad_norm_`.
+    """
+
+    learn: HasModel
+    """Whose model's gradients are clipped; `learn.add` and `cb_funcs` fill it in."""
+
+    clip: float
+    """The largest total 2-norm that is let through."""
+
+    def __post_init__(self) -> None:
+        if not self.clip > 0:
+            raise ValueError(f"GradientClip.clip is {self.clip}, and has to be above 0: it is the norm let through.")
+
+    @override
+    def after_backward(self, event: BatchEvent) -> None:
+        """Clips the gradients."""
+        nn.utils.clip_grad_norm_(self.learn.model.parameters(), self.clip)

@@ -1,0 +1,135 @@
+"""What `Progress` draws: a live table on a terminal, and plain lines elsewhere. rich does the drawing."""
+
+from __future__ import annotations
+
+import time
+from typing import Final, Optional, Protocol, TextIO
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+from typing_extensions import override
+
+_REDRAW_SECONDS: Final = 0.1
+
+
+class Display(Protocol):
+    """A place on the screen for a fit."""
+
+    def begin_pass(self, phase: str, epoch: int) -> None:
+        """A pass over the data begins."""
+        ...
+
+    def is_due(self) -> bool:
+        """Whether it is time to redraw."""
+        ...
+
+    def move(self, done: int, total: Optional[int], loss: Optional[float]) -> None:
+        """So many batches of the pass are done."""
+        ...
+
+    def add_row(self, epoch: int, figures: tuple[float, ...]) -> None:
+        """An epoch has ended."""
+        ...
+
+    def say(self, text: str) -> None:
+        """Shows a line of text."""
+        ...
+
+    def close(self) -> None:
+        """Leaves what was shown, and draws no more."""
+        ...
+
+
+def open_display(header: tuple[str, ...], n_epochs: int, stream: TextIO) -> Display:
+    """A live display where the stream is a terminal, plain lines where it is none."""
+    console = Console(file=stream)
+    return _Live(header, n_epochs, console) if console.is_terminal else _Lines(header, console)
+
+
+def _cells(epoch: int, figures: tuple[float, ...]) -> list[str]:
+    *means, seconds = figures
+    return [str(epoch), *(f"{mean:.4f}" for mean in means), f"{seconds:.1f}"]
+
+
+class _Live(Display):
+    def __init__(self, header: tuple[str, ...], n_epochs: int, console: Console) -> None:
+        self._n_epochs = n_epochs
+        self._table = Table(*header, header_style="bold", box=None, pad_edge=False)
+        for column in self._table.columns:
+            column.justify = "right"
+        self._bar = Bar(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[loss]}"),
+            console=console,
+        )
+        self._task = self._bar.add_task("", total=None, loss="")
+        self._drawn = 0.0
+        self._live = Live(Group(self._table, self._bar), console=console, refresh_per_second=10)
+        self._live.start()
+
+    @override
+    def begin_pass(self, phase: str, epoch: int) -> None:
+        self._bar.reset(self._task, description=f"epoch {epoch + 1}/{self._n_epochs} {phase}", loss="", total=None)
+
+    @override
+    def is_due(self) -> bool:
+        return time.monotonic() - self._drawn >= _REDRAW_SECONDS
+
+    @override
+    def move(self, done: int, total: Optional[int], loss: Optional[float]) -> None:
+        shown = "" if loss is None else f"loss {loss:.4f}"
+        self._bar.update(self._task, completed=done, total=total, loss=shown)
+        self._drawn = time.monotonic()
+
+    @override
+    def add_row(self, epoch: int, figures: tuple[float, ...]) -> None:
+        self._table.add_row(*_cells(epoch, figures))
+
+    @override
+    def say(self, text: str) -> None:
+        self._live.console.print(text)
+
+    @override
+    def close(self) -> None:
+        self._live.update(self._table)
+        self._live.stop()
+
+
+class _Lines(Display):
+    def __init__(self, header: tuple[str, ...], console: Console) -> None:
+        self._console = console
+        self._widths = [max(len(name), 8) for name in header]
+        self._print(list(header))
+
+    @override
+    def begin_pass(self, phase: str, epoch: int) -> None:
+        pass
+
+    @override
+    def is_due(self) -> bool:
+        return False
+
+    @override
+    def move(self, done: int, total: Optional[int], loss: Optional[float]) -> None:
+        pass
+
+    @override
+    def add_row(self, epoch: int, figures: tuple[float, ...]) -> None:
+        self._print(_cells(epoch, figures))
+
+    @override
+    def say(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    @override
+    def close(self) -> None:
+        pass
+
+    def _print(self, cells: list[str]) -> None:
+        self.say("  ".join(cell.rjust(width) for cell, width in zip(cells, self._widths, strict=True)))

@@ -1,0 +1,216 @@
+"""Means of the loss and of metrics over an epoch, right for an uneven last batch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Callable, Generic, Protocol, Union, runtime_checkable
+
+import attrs
+import torch
+from torch import Tensor
+from typing_extensions import Never, TypeAlias, TypeIs, TypeVar, override
+
+from ..callback import Callback
+from ..cell import Cell, View, cell
+from ..data import batch_size
+from ..events import AfterEpoch, AfterLoss, AfterValidate, BeginEpoch, BeginValidate, P, Y
+from ..hooks import P_contra, Y_contra
+from ..several import as_tuple
+
+Number: TypeAlias = Union[Tensor, float]
+
+
+@runtime_checkable
+class StatefulMetric(Protocol[P_contra, Y_contra]):
+    """A metric that keeps its own sums, as those of torchmetrics do."""
+
+    def update(self, preds: P_contra, target: Y_contra, /) -> object:
+        """Takes a batch into account."""
+        ...
+
+    def compute(self) -> Number:
+        """The metric over all batches since the last reset."""
+        ...
+
+    def reset(self) -> object:
+        """Forgets all batches."""
+        ...
+
+
+MetricFunc: TypeAlias = Callable[[P_contra, Y_contra], Number]
+"""A metric that is a mean over samples: called with the prediction and the targets of a batch."""
+
+Metric: TypeAlias = Union[MetricFunc[P_contra, Y_contra], StatefulMetric[P_contra, Y_contra]]
+
+# What AvgStats() alone is over: any prediction and any targets.
+P_any = TypeVar("P_any", contravariant=True, default=object)
+Y_any = TypeVar("Y_any", contravariant=True, default=object)
+
+
+@attrs.frozen
+class Sums:
+    """What has been added up in a pass over the data."""
+
+    samples: int = 0
+    """How many samples."""
+
+    loss: Number = 0.0
+    """The sum over batches of loss times size, on the loss's device."""
+
+    metrics: tuple[Number, ...] = ()
+    """The same sums of the metrics that are functions, in their order."""
+
+
+@dataclass(frozen=True)
+class AvgStats(Callback[object, Y_any, P_any], Generic[Y_any, P_any]):
+    """The mean loss and metrics of each epoch, in training and in validation.
+
+    A batch's loss, and a metric that is a function, is weighted by the batch's size: the mean is over samples, so that
+    an uneven last batch counts for what it holds. A metric with `update`, `compute` and `reset`, such as those of
+    torchmetrics, keeps its own sums and is used in validation alone. The training means are over weights that move
+    during the epoch. Sums stay on their device until the pass ends.
+
+    Type parameters:
+        Y_any: The targets that the metrics take.
+        P_any: The predictions that the metrics take.
+    """
+
+    metrics: Union[Metric[P_any, Y_any], tuple[Metric[P_any, Y_any], ...]] = ()
+    """One metric or a tuple of them: functions of (pred, yb), or objects with update, compute and reset."""
+
+    train_loss: Cell[float] = cell(math.nan)
+    """The mean training loss of the last epoch; nan before."""
+
+    valid_loss: Cell[float] = cell(math.nan)
+    """The mean loss of the last validation; nan before."""
+
+    train_metrics: Cell[tuple[float, ...]] = cell(())
+    """The training means of the metrics that are functions; nan for the others."""
+
+    valid_metrics: Cell[tuple[float, ...]] = cell(())
+    """The metrics of the last validation, in their order."""
+
+    train_sums: Cell[Sums] = cell(Sums(), reset="epoch")
+    """What has been added up in this epoch's training."""
+
+    valid_sums: Cell[Sums] = cell(Sums(), reset="epoch")
+    """What has been added up in this epoch's validation."""
+
+    @property
+    def all_metrics(self) -> tuple[Metric[P_any, Y_any], ...]:
+        """The metrics as a tuple."""
+        return as_tuple(self.metrics)
+
+    @property
+    def header(self) -> tuple[str, ...]:
+        """The names of what `row` holds."""
+        return ("train_loss", "valid_loss", *map(metric_name, self.all_metrics))
+
+    @property
+    def row(self) -> tuple[float, ...]:
+        """The figures of the last epoch: both mean losses, then the metrics of the validation."""
+        metrics = self.valid_metrics.value or (math.nan,) * len(self.all_metrics)
+        return (self.train_loss.value, self.valid_loss.value, *metrics)
+
+    def valid(self, metric: Metric[Never, Never]) -> View[float]:
+        """A metric of the validation, to be watched: `EarlyStopping(stats.valid(accuracy), mode="max")`.
+
+        Args:
+            metric: One of `metrics`, the very object.
+
+        Raises:
+            ValueError: It is none of them.
+        """
+        for index, known in enumerate(self.all_metrics):
+            if known is metric:
+                return self.valid_metrics.map(lambda values: values[index] if values else math.nan)
+        names = ", ".join(map(metric_name, self.all_metrics)) or "none"
+        raise ValueError(f"{metric_name(metric)} is no metric of this AvgStats; its metrics are: {names}.")
+
+    @override
+    def begin_epoch(self, event: BeginEpoch) -> None:
+        """Forgets what the last validation left in metrics that keep their own sums."""
+        self._reset_stateful()
+
+    @override
+    def begin_validate(self, event: BeginValidate) -> None:
+        """Settles the training means, and begins the validation's."""
+        self._settle_train()
+        self._reset_stateful()
+        self.valid_sums.value = Sums()
+
+    @override
+    def after_loss(self, event: AfterLoss[object, Y_any, P_any]) -> None:
+        """Adds a batch up."""
+        sums = self.train_sums if event.phase == "train" else self.valid_sums
+        with torch.no_grad():
+            size = batch_size(event.yb)
+            metrics = tuple(_measure(metric, event) for metric in self.all_metrics)
+            old = sums.value.metrics or (0.0,) * len(metrics)
+            sums.value = Sums(
+                samples=sums.value.samples + size,
+                loss=sums.value.loss + event.loss.detach() * size,
+                metrics=tuple(total + value * size for total, value in zip(old, metrics, strict=True)),
+            )
+
+    @override
+    def after_validate(self, event: AfterValidate) -> None:
+        """Settles the validation's means."""
+        sums = self.valid_sums.value
+        self.valid_loss.value = _mean(sums.loss, sums.samples)
+        self.valid_metrics.value = tuple(
+            float(metric.compute()) if _is_stateful(metric) else _mean(total, sums.samples)
+            for metric, total in zip(self.all_metrics, sums.metrics or (0.0,) * len(self.all_metrics), strict=True)
+        )
+
+    @override
+    def after_epoch(self, event: AfterEpoch) -> None:
+        """Settles the training means of an epoch without validation."""
+        self._settle_train()
+
+    def _settle_train(self) -> None:
+        sums = self.train_sums.value
+        self.train_loss.value = _mean(sums.loss, sums.samples)
+        self.train_metrics.value = tuple(_mean(total, sums.samples) for total in sums.metrics)
+
+    def _reset_stateful(self) -> None:
+        for metric in self.all_metrics:
+            if _is_stateful(metric):
+                metric.reset()
+
+
+def accuracy(pred: Tensor, yb: Tensor) -> Tensor:
+    """The share of samples whose largest score is the target's.
+
+    Args:
+        pred: Scores of shape (samples, classes).
+        yb: Class indices of shape (samples,).
+
+    Returns:
+        A scalar in [0, 1].
+    """
+    return (pred.argmax(dim=1) == yb).float().mean()
+
+
+def metric_name(metric: object) -> str:
+    """The name of a metric: a function's own, else its class's."""
+    name: object = getattr(metric, "__name__", None)
+    return name if isinstance(name, str) else type(metric).__name__
+
+
+def _is_stateful(metric: Metric[P, Y]) -> TypeIs[StatefulMetric[P, Y]]:
+    return isinstance(metric, StatefulMetric)
+
+
+def _measure(metric: Metric[P, Y], event: AfterLoss[object, Y, P]) -> Number:
+    """What a metric says of a batch; nan for one that keeps its own sums."""
+    if not _is_stateful(metric):
+        return metric(event.pred, event.yb)
+    if event.phase == "valid":
+        metric.update(event.pred, event.yb)
+    return math.nan
+
+
+def _mean(total: Number, samples: int) -> float:
+    return float(total / samples) if samples else math.nan

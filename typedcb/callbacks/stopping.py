@@ -1,0 +1,87 @@
+"""Ending a fit when it no longer gets better."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, Optional
+
+from typing_extensions import TypeAlias, override
+
+from ..callback import AnyCallback
+from ..cell import Cell, Readable, cell
+from ..events import AfterEpoch, AfterValidate
+from ..outcomes import CancelTrain
+
+Mode: TypeAlias = Literal["min", "max"]
+"""Which way is better: `"min"` for a loss, `"max"` for an accuracy. It is always stated, never guessed from a name."""
+
+
+def improved(value: float, best: float, mode: Mode, min_delta: float = 0.0) -> bool:
+    """Whether a value is better than the best so far.
+
+    Args:
+        value: The new value; nan is no better than anything.
+        best: The best so far; nan while there is none.
+        mode: Which way is better.
+        min_delta: It has to be better by more than this.
+    """
+    if math.isnan(best):
+        return not math.isnan(value)
+    return value < best - min_delta if mode == "min" else value > best + min_delta
+
+
+@dataclass(frozen=True)
+class EarlyStopping(AnyCallback):
+    """Cancels the fit after `patience` epochs in a row without an improvement.
+
+    An epoch whose value is nan counts as one without an improvement when the epoch was validated; when it was not,
+    nothing was measured, and the epoch does not count.
+    """
+
+    monitor: Readable[float]
+    """What to watch, such as `stats.valid_loss`: a readable, so that a name that does not exist is a type error."""
+
+    mode: Mode
+    """Which way is better: `"min"` or `"max"`."""
+
+    patience: int = 3
+    """How many epochs in a row may bring no improvement: with 1 the first such epoch ends the fit."""
+
+    min_delta: float = 0.0
+    """An improvement has to be larger than this, in the monitor's own unit."""
+
+    best: Cell[float] = cell(math.nan)
+    """The best value so far."""
+
+    wait: Cell[int] = cell(0)
+    """How many epochs in a row have brought no improvement."""
+
+    validated: Cell[bool] = cell(False, reset="epoch")
+    """Whether this epoch has been validated."""
+
+    def __post_init__(self) -> None:
+        if self.patience < 1:
+            raise ValueError(f"EarlyStopping.patience is {self.patience}, and has to be at least 1 epoch.")
+        if self.mode not in ("min", "max"):
+            raise ValueError(f'EarlyStopping.mode is {self.mode!r}, and has to be "min" or "max".')
+
+    @override
+    def after_validate(self, event: AfterValidate) -> None:
+        """Notes that this epoch has been measured."""
+        self.validated.value = True
+
+    @override
+    def after_epoch(self, event: AfterEpoch) -> Optional[CancelTrain]:
+        """Cancels the fit when it has waited long enough."""
+        value = float(self.monitor.value)
+        if improved(value, self.best.value, self.mode, self.min_delta):
+            self.best.value = value
+            self.wait.value = 0
+            return None
+        if math.isnan(value) and not self.validated.value:
+            return None
+        self.wait.value += 1
+        if self.wait.value < self.patience:
+            return None
+        return CancelTrain(f"no improvement on {self.best.value:.6g} for {self.wait.value} epochs (now {value:.6g})")

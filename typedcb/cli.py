@@ -1,0 +1,44 @@
+"""The command line: `typedcb demo`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Optional, Sequence
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Runs a command.
+
+    Args:
+        argv: The arguments; those of the process by default.
+
+    Returns:
+        The exit status.
+    """
+    options = _parser().parse_args(argv)
+    if options.command == "demo":
+        return _demo(options.out, options.epochs, options.seed)
+    raise AssertionError(f"no command {options.command}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="typedcb", description="Typed callbacks for PyTorch training loops.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    demo = commands.add_parser("demo", help="train a small network on handwritten digits, with callbacks")
+    demo.add_argument("--out", type=Path, default=Path("demo-out"), help="folder of the picture (default: demo-out)")
+    demo.add_argument("--epochs", type=int, default=8, help="how many epochs (default: 8)")
+    demo.add_argument("--seed", type=int, default=0, help="what makes the run repeatable (default: 0)")
+    return parser
+
+
+def _demo(out: Path, epochs: int, seed: int) -> int:
+    try:
+        from .demo import run  # noqa: PLC0415  # torch is loaded for the commands that need it
+
+        run(out, epochs=epochs, seed=seed)
+    except ModuleNotFoundError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 1
+    return 0

@@ -1,0 +1,48 @@
+"""What a callback may ask of the loop that it runs in, as Protocols that it only reads.
+
+A `Learner` satisfies them all. In a loop of one's own any object with these fields does, such as `Parts(model, opt)`:
+
+    clip = GradientClip(Parts(model, opt), clip=0.1)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, Protocol
+
+import attrs
+from typing_extensions import TypeVar
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.optim import Optimizer
+
+M = TypeVar("M", bound="nn.Module", default="nn.Module")
+
+
+class HasModel(Protocol):
+    """Something with a model."""
+
+    @property
+    def model(self) -> nn.Module:
+        """The model that is trained."""
+        ...
+
+
+class HasOpt(Protocol):
+    """Something with an optimizer."""
+
+    @property
+    def opt(self) -> Optimizer:
+        """The optimizer that steps."""
+        ...
+
+
+@attrs.frozen
+class Parts(Generic[M]):
+    """The model and the optimizer of a loop of one's own, for the callbacks that want them."""
+
+    model: M
+    """The model that is trained."""
+
+    opt: Optimizer
+    """The optimizer that steps."""
