@@ -15,10 +15,13 @@ from ..callback import Callback
 from ..cell import Cell, View, cell
 from ..data import batch_size
 from ..events import AfterEpoch, AfterLoss, AfterValidate, BeginEpoch, BeginValidate, P, Y
-from ..hooks import P_contra, Y_contra
 from ..several import as_tuple
 
 Number: TypeAlias = Union[Tensor, float]
+
+# Unlike the hooks' own, these default to object: AvgStats() without a metric fits every loop.
+P_contra = TypeVar("P_contra", contravariant=True, default=object)
+Y_contra = TypeVar("Y_contra", contravariant=True, default=object)
 
 
 @runtime_checkable
@@ -43,10 +46,6 @@ MetricFunc: TypeAlias = Callable[[P_contra, Y_contra], Number]
 
 Metric: TypeAlias = Union[MetricFunc[P_contra, Y_contra], StatefulMetric[P_contra, Y_contra]]
 
-# What AvgStats() alone is over: any prediction and any targets.
-P_any = TypeVar("P_any", contravariant=True, default=object)
-Y_any = TypeVar("Y_any", contravariant=True, default=object)
-
 
 @attrs.frozen
 class Sums:
@@ -63,7 +62,7 @@ class Sums:
 
 
 @dataclass(frozen=True)
-class AvgStats(Callback[object, Y_any, P_any], Generic[Y_any, P_any]):
+class AvgStats(Callback[object, Y_contra, P_contra], Generic[Y_contra, P_contra]):
     """The mean loss and metrics of each epoch, in training and in validation.
 
     A batch's loss, and a metric that is a function, is weighted by the batch's size: the mean is over samples, so that
@@ -72,11 +71,11 @@ class AvgStats(Callback[object, Y_any, P_any], Generic[Y_any, P_any]):
     during the epoch. Sums stay on their device until the pass ends.
 
     Type parameters:
-        Y_any: The targets that the metrics take.
-        P_any: The predictions that the metrics take.
+        Y_contra: The targets that the metrics take.
+        P_contra: The predictions that the metrics take.
     """
 
-    metrics: Union[Metric[P_any, Y_any], tuple[Metric[P_any, Y_any], ...]] = ()
+    metrics: Union[Metric[P_contra, Y_contra], tuple[Metric[P_contra, Y_contra], ...]] = ()
     """One metric or a tuple of them: functions of (pred, yb), or objects with update, compute and reset."""
 
     train_loss: Cell[float] = cell(math.nan)
@@ -98,7 +97,7 @@ class AvgStats(Callback[object, Y_any, P_any], Generic[Y_any, P_any]):
     """What has been added up in this epoch's validation."""
 
     @property
-    def all_metrics(self) -> tuple[Metric[P_any, Y_any], ...]:
+    def all_metrics(self) -> tuple[Metric[P_contra, Y_contra], ...]:
         """The metrics as a tuple."""
         return as_tuple(self.metrics)
 
@@ -122,11 +121,11 @@ class AvgStats(Callback[object, Y_any, P_any], Generic[Y_any, P_any]):
         Raises:
             ValueError: It is none of them.
         """
-        for index, known in enumerate(self.all_metrics):
-            if known is metric:
-                return self.valid_metrics.map(lambda values: values[index] if values else math.nan)
-        names = ", ".join(map(metric_name, self.all_metrics)) or "none"
-        raise ValueError(f"{metric_name(metric)} is no metric of this AvgStats; its metrics are: {names}.")
+        places = [place for place, known in enumerate(self.all_metrics) if known is metric]
+        if not places:
+            names = ", ".join(map(metric_name, self.all_metrics)) or "none"
+            raise ValueError(f"{metric_name(metric)} is no metric of this AvgStats; its metrics are: {names}.")
+        return self.valid_metrics.map(lambda values: values[places[0]] if values else math.nan)
 
     @override
     def begin_epoch(self, event: BeginEpoch) -> None:
@@ -141,7 +140,7 @@ class AvgStats(Callback[object, Y_any, P_any], Generic[Y_any, P_any]):
         self.valid_sums.value = Sums()
 
     @override
-    def after_loss(self, event: AfterLoss[object, Y_any, P_any]) -> None:
+    def after_loss(self, event: AfterLoss[object, Y_contra, P_contra]) -> None:
         """Adds a batch up."""
         sums = self.train_sums if event.phase == "train" else self.valid_sums
         with torch.no_grad():
