@@ -159,12 +159,14 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
             for epoch in fit.epochs():
                 for batch in epoch.train(placed(self._data.train_dl, self._device)):
                     out = batch.pred(self._model(batch.xb))
-                    out.loss(self._loss_func(out.pred, out.yb)).backward().step(self.opt)
+                    if not out.cancelled:
+                        out.loss(self._loss_func(out.pred, out.yb)).backward().step(self.opt)
                 if self._data.has_valid:
                     with self._evaluating():
                         for held_out in epoch.validate(placed(self._data.valid_dl, self._device)):
                             seen = held_out.pred(self._model(held_out.xb))
-                            seen.loss(self._loss_func(seen.pred, seen.yb))
+                            if not seen.cancelled:
+                                seen.loss(self._loss_func(seen.pred, seen.yb))
         return fit.outcome
 
     def validate(
@@ -189,8 +191,10 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
         with self.added(*cbs), self._evaluating(), self._loop.validation() as scope:
             for batch in scope.validate(placed(batches, self._device)):
                 out = batch.pred(self._model(batch.xb))
+                if out.cancelled:
+                    continue
                 seen = out.loss(self._loss_func(out.pred, out.yb))
-                if not out.cancelled:
+                if not seen.cancelled:
                     total, samples = total + seen.value * batch_size(out.yb), samples + batch_size(out.yb)
         return float(total / samples)
 
