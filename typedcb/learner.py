@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import Any, Callable, Generator, Generic, Iterable, Optional, Sequence, TypeVar, Union, overload
+from functools import partial
+from typing import Any, Callable, Generator, Generic, Iterable, Optional, Protocol, Sequence, TypeVar, Union, overload
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from .data import DataBunch, batch_size
 from .device import device_of, placed
 from .errors import CallbackError
 from .events import FitOutcome, P_co, X, X_co, Y, Y_co
+from .hooks import P_contra, Y_contra
 from .loop import Loop
 
 M = DefaultTypeVar("M", bound=nn.Module, default=nn.Module)
@@ -28,6 +30,20 @@ C = TypeVar("C", bound=SomeCallback)
 
 OptFunc: TypeAlias = Callable[[Iterable[nn.Parameter]], Optimizer]
 """Makes an optimizer of parameters: `torch.optim.AdamW`, `partial(SGD, lr=0.1)`."""
+
+LossOfTensors: TypeAlias = Union[nn.Module, "partial[Tensor]"]
+"""A loss whose prediction a checker cannot see, and takes for a tensor: `nn.CrossEntropyLoss()`, a partial function."""
+
+
+class LossFunc(Protocol[P_contra, Y_contra]):
+    """A function, or another callable, that makes a scalar of a prediction and the targets."""
+
+    # A Protocol and no Callable: mypy looks at callables last, after callbacks over object have made P an object.
+
+    def __call__(self, pred: P_contra, yb: Y_contra, /) -> Tensor:
+        """Computes the loss of a batch."""
+        ...
+
 
 _Unchecked: TypeAlias = Any  # Any: the implementation behind overloads that say what is taken
 
@@ -66,7 +82,7 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
         self: Learner[X, Y, Tensor, M],
         model: M,
         data: DataBunch[X, Y],
-        loss_func: nn.Module,
+        loss_func: LossOfTensors,
         opt_func: OptFunc,
         cbs: Sequence[Callback[X, Y, Tensor]] = (),
         cb_funcs: Sequence[Callable[[Learner[X, Y, Tensor, M]], Callback[X, Y, Tensor]]] = (),
@@ -79,7 +95,7 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
         self,
         model: M_co,
         data: DataBunch[X_co, Y_co],
-        loss_func: Callable[[P_co, Y_co], Tensor],
+        loss_func: LossFunc[P_co, Y_co],
         opt_func: OptFunc,
         cbs: Sequence[Callback[X_co, Y_co, P_co]] = (),
         cb_funcs: Sequence[Callable[[Learner[X_co, Y_co, P_co, M_co]], Callback[X_co, Y_co, P_co]]] = (),
@@ -118,7 +134,7 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
         return self._data
 
     @property
-    def loss_func(self) -> Callable[[P_co, Y_co], Tensor]:
+    def loss_func(self) -> LossFunc[P_co, Y_co]:
         """Called with the prediction and the targets; gives a scalar."""
         return self._loss_func
 
