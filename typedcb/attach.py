@@ -199,8 +199,8 @@ class Attached(Generic[X, Y, P]):
                 raise CallbackError(f"{type(callback).__name__} is not attached to {self._owner}.")
         gone = {id(callback) for callback in old}
         self._rebuild(tuple(callback for callback in self._attachment if id(callback) not in gone))
-        for callback in old:
-            del _attached_to[id(callback)]
+        for identity in gone:
+            del _attached_to[identity]
 
     def _check_free(self, callback: Callback[X, Y, P], seen: set[int]) -> None:
         name = type(callback).__name__

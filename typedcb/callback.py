@@ -72,11 +72,22 @@ def check_methods(cls: type) -> None:
         for name, value in vars(owner).items():
             problem = None
             if name in HOOKS:
-                problem = signature_problem(name, value)
+                problem = signature_problem(name, value) or _hidden_problem(cls, owner, name)
             elif inspect.isfunction(value) or isinstance(value, (staticmethod, classmethod)):
                 problem = name_problem(name)
             if problem:
                 raise CallbackError(f"{cls.__name__}.{name} {problem}")
+
+
+def _hidden_problem(cls: type, owner: type, name: str) -> Optional[str]:
+    """What is wrong with where a mixin stands among the bases; None where nothing is."""
+    found = next(base for base in cls.__mro__ if name in vars(base))
+    if found is not Callback or getattr(owner, "_is_protocol", False):
+        return None
+    return (
+        f"would never be called: {owner.__name__}, which has it, stands behind Callback, whose own {name} does "
+        f"nothing. Write the mixin first: class {cls.__name__}({owner.__name__}, ...)"
+    )
 
 
 def check_frozen(cls: type) -> None:

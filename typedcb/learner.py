@@ -264,7 +264,12 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
             DependencyError: What the callback depends on is missing.
             LoopError: A fit is under way.
         """
-        callback = factory(self, *args, **kwargs)
+        if is_callback(factory):
+            raise CallbackError(
+                f"{type(factory).__name__} is an instance, and learn.add takes a class or factory, which it calls with "
+                f"the learner: pass instances in cbs, to Learner or to fit."
+            )
+        callback = _checked_made(factory, factory(self, *args, **kwargs))
         self._attach((callback,))
         return callback
 
@@ -336,7 +341,7 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
                     f"{type(factory).__name__} in cb_funcs is an instance, and cb_funcs are called with the learner: "
                     f"pass it in cbs."
                 )
-            made.append(factory(self))
+            made.append(_checked_made(factory, factory(self)))
         for callback in made:
             self._check_learner(callback)
         return made
@@ -356,6 +361,16 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
     def __repr__(self) -> str:
         names = ", ".join(type(callback).__name__ for callback in self.cbs)
         return f"Learner({type(self._model).__name__}, {type(self.opt).__name__}, cbs=[{names}])"
+
+
+def _checked_made(factory: Callable[..., object], made: C) -> C:
+    """What a factory made, when it is a callback."""
+    if not is_callback(made):
+        raise CallbackError(
+            f"the factory {getattr(factory, '__name__', factory)!s} made {made!r}, which is no callback: a factory is "
+            f"called with the learner, and returns a callback instance."
+        )
+    return made
 
 
 def _make_opt(

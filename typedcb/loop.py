@@ -165,6 +165,7 @@ class Run(Generic[X, Y, P]):
 
     def __init__(self, loop: Loop[X, Y, P]) -> None:
         self.cursor = None
+        self._validating: Optional[int] = None
         self._loop = loop
         self._open = ExitStack()
         self._cancel: Optional[CancelTrain] = None
@@ -187,23 +188,23 @@ class Run(Generic[X, Y, P]):
 
     def train_pass(self, dl: Iterable[tuple[X, Y]], epoch: int) -> Iterator[TrainBatch[X, Y, P]]:
         """The training batches of a loader."""
-        self.close_batch()
+        self.close_pass()
         if self.cancelled:
             return iter(())
         return self._batches(TrainBatch(self.plan.train, "train", epoch, length_of(dl), self.steps), dl)
 
     def valid_pass(self, dl: Iterable[tuple[X, Y]], epoch: int) -> Iterator[ValidBatch[X, Y, P]]:
         """The validation batches of a loader, between begin_validate and after_validate."""
-        self.close_batch()
+        self.close_pass()
         if self.cancelled:
             return
         if self.plan.begin_validate:
             answer = fold(hooks.BEGIN_VALIDATE, self.plan.begin_validate, BeginValidate(epoch))
             if self.note(answer) or isinstance(answer, Skipped):
                 return
+        self._validating = epoch
         yield from self.valid_batches(dl, epoch)
-        if self.plan.after_validate and not self.cancelled:
-            self.note(fold(hooks.AFTER_VALIDATE, self.plan.after_validate, AfterValidate(epoch)))
+        self.close_pass()
 
     def valid_batches(self, dl: Iterable[tuple[X, Y]], epoch: int) -> Iterator[ValidBatch[X, Y, P]]:
         """The validation batches of a loader, and no event around them."""
@@ -234,6 +235,13 @@ class Run(Generic[X, Y, P]):
             place(error, f"in loading batches, epoch {cursor.epoch}, {cursor.phase}, after batch {cursor.index}")
             raise
 
+    def close_pass(self) -> None:
+        """Ends what a `break` left open: the batch, and the validation that it stood in."""
+        self.close_batch()
+        epoch, self._validating = self._validating, None
+        if epoch is not None and self.plan.after_validate and not self.cancelled:
+            self.note(fold(hooks.AFTER_VALIDATE, self.plan.after_validate, AfterValidate(epoch)))
+
     def close_batch(self) -> bool:
         """Ends the batch that is open, if one is: after_cancel_batch, after_batch and after_cancel_epoch fire.
 
@@ -243,13 +251,13 @@ class Run(Generic[X, Y, P]):
         cursor = self.cursor
         if cursor is None or not cursor.is_open:
             return True
-        cursor.end()
         cancel, cursor.cancel = cursor.cancel, None
         if isinstance(cancel, CancelBatch):
             if cursor.plan.after_cancel_batch:
                 told: AfterCancelBatch[X, Y, P] = AfterCancelBatch(cancel, cursor.reached())
                 fold(hooks.AFTER_CANCEL_BATCH, cursor.plan.after_cancel_batch, told)
             cancel = None
+        cursor.end()  # an error in after_cancel_batch leaves the batch open: after_batch comes in any case
         if cursor.plan.after_batch:
             ended: AfterBatch[X, Y, P] = AfterBatch(cursor.reached())
             answer = fold(hooks.AFTER_BATCH, cursor.plan.after_batch, ended)
@@ -269,7 +277,7 @@ class Run(Generic[X, Y, P]):
         """Ends the batch that is open as the scope is left, and returns what went wrong in that, `error` first."""
         if error is None:
             try:
-                self.close_batch()
+                self.close_pass()
             except BaseException as new:  # noqa: BLE001  # raised together with what else goes wrong, in the end
                 return [new]
             return []
@@ -350,7 +358,7 @@ class FitScope(Run[X, Y, P]):
                 if self._over():
                     return
             yield EpochScope(self, epoch)
-            self.close_batch()
+            self.close_pass()
             if self._over():
                 return
             if self.plan.after_epoch:
@@ -365,12 +373,13 @@ class FitScope(Run[X, Y, P]):
         with self._open:
             errors = self._end_batch(error)
             outcome = self._outcome_of(errors)
-            if isinstance(outcome, Cancelled):
+            if isinstance(outcome, Cancelled) and self.plan.after_cancel_train:
                 told = AfterCancelTrain(outcome.cancel)
                 errors += tell_all(hooks.AFTER_CANCEL_TRAIN, self.plan.after_cancel_train, told)
                 outcome = self._outcome_of(errors)
             self._outcome = outcome
-            errors += tell_all(hooks.AFTER_FIT, self.plan.after_fit, AfterFit(outcome))
+            if self.plan.after_fit:
+                errors += tell_all(hooks.AFTER_FIT, self.plan.after_fit, AfterFit(outcome))
             self._outcome = self._outcome_of(errors)
         _raise(errors, error)
 
