@@ -3,6 +3,9 @@
 What needs an extra package imports it when it is used, and says which extra brings it.
 """
 
+from .activations import ActivationStats as ActivationStats
+from .activations import ForwardHooks as ForwardHooks
+from .activations import leaves as leaves
 from .anneal import Schedule as Schedule
 from .anneal import combine as combine
 from .anneal import constant as constant
@@ -12,10 +15,17 @@ from .anneal import linear as linear
 from .anneal import one_cycle as one_cycle
 from .anneal import polynomial as polynomial
 from .clip import GradientClip as GradientClip
+from .csv_log import CSVLogger as CSVLogger
+from .freeze import Freeze as Freeze
+from .freeze import Unfreeze as Unfreeze
+from .freeze import discriminative as discriminative
+from .freeze import freeze_to as freeze_to
 from .hyper import LR as LR
 from .hyper import MOMENTUM as MOMENTUM
 from .hyper import WEIGHT_DECAY as WEIGHT_DECAY
 from .hyper import Hyper as Hyper
+from .memory import PeakMemory as PeakMemory
+from .profiler import Profiler as Profiler
 from .progress import Progress as Progress
 from .recorder import Recorder as Recorder
 from .schedule import ParamScheduler as ParamScheduler
@@ -23,3 +33,6 @@ from .smooth import SmoothLoss as SmoothLoss
 from .stats import AvgStats as AvgStats
 from .stats import accuracy as accuracy
 from .stopping import EarlyStopping as EarlyStopping
+from .tensorboard import TensorBoard as TensorBoard
+from .timer import EpochTime as EpochTime
+from .timer import Timer as Timer

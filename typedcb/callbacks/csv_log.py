@@ -1,0 +1,59 @@
+"""The table of the epochs, in a file."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Optional, TextIO
+
+from typing_extensions import override
+
+from ..callback import AnyCallback
+from ..cell import Cell, cell
+from ..events import AfterEpoch, AfterFit, BeginFit
+from .progress import Tabular
+
+
+@dataclass(frozen=True)
+class CSVLogger(AnyCallback):
+    """Writes a line of figures after each epoch, and sees to it that it is on the disk before the next begins."""
+
+    order: ClassVar[int] = 80
+
+    stats: Tabular
+    """Where the figures come from, such as an `AvgStats`."""
+
+    path: Path
+    """The file; its folder has to be there."""
+
+    append: bool = False
+    """Whether a file that is there is gone on with; it is replaced otherwise."""
+
+    file: Cell[Optional[TextIO]] = cell(None, saved=False)
+    """The open file."""
+
+    @override
+    def begin_fit(self, event: BeginFit) -> None:
+        """Opens the file, and writes the names of the columns into a new one."""
+        goes_on = self.append and self.path.exists()
+        self.file.value = self.path.open("a" if goes_on else "w", newline="", encoding="utf-8")
+        if not goes_on:
+            self._write(("epoch", *self.stats.header))
+
+    @override
+    def after_epoch(self, event: AfterEpoch) -> None:
+        """Writes the epoch's line."""
+        self._write((event.epoch, *self.stats.row))
+
+    @override
+    def after_fit(self, event: AfterFit) -> None:
+        """Closes the file."""
+        if self.file.value is not None:
+            self.file.value.close()
+
+    def _write(self, line: tuple[object, ...]) -> None:
+        file = self.file.value
+        if file is not None:
+            csv.writer(file).writerow(line)
+            file.flush()

@@ -1,0 +1,100 @@
+"""Curves in TensorBoard."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Optional, Protocol
+
+from typing_extensions import override
+
+from ..callback import AnyCallback
+from ..cell import Cell, cell
+from ..events import AfterEpoch, AfterFit, BeginFit, LossEvent, Phase
+from ..extras import require
+from ..needs import HasOpt
+from .hyper import LR, Hyper
+from .progress import Tabular
+
+
+class ScalarWriter(Protocol):
+    """What is used of torch's SummaryWriter, whose methods have no types."""
+
+    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
+        """Writes a point of a curve."""
+        ...
+
+    def close(self) -> None:
+        """Writes what is left, and closes the file."""
+        ...
+
+
+@dataclass(frozen=True)
+class TensorBoard(AnyCallback):
+    """Writes the loss and a hyperparameter every few batches, and the figures of each epoch, for TensorBoard.
+
+    Fetching a loss from its device waits for it, so that `every` is also how often training waits.
+    """
+
+    order: ClassVar[int] = 80
+
+    phases: ClassVar[tuple[Phase, ...]] = ("train",)
+
+    learn: HasOpt
+    """Whose optimizer is read; `learn.add` and `cb_funcs` fill it in."""
+
+    folder: Path
+    """Where the event files go."""
+
+    stats: Optional[Tabular] = None
+    """Where the figures of an epoch come from, such as an `AvgStats`."""
+
+    every: int = 10
+    """Every how many batches the loss is written."""
+
+    param: Hyper = LR
+    """Which hyperparameter is written, of each parameter group."""
+
+    batches: Cell[int] = cell(0)
+    """How many training batches have had a loss."""
+
+    writer: Cell[Optional[ScalarWriter]] = cell(None, saved=False)
+    """The open writer."""
+
+    def __post_init__(self) -> None:
+        require("tensorboard", extra="tensorboard")
+        if self.every < 1:
+            raise ValueError(f"TensorBoard.every is {self.every}, and has to be at least 1 batch.")
+
+    @override
+    def begin_fit(self, event: BeginFit) -> None:
+        """Opens the writer."""
+        from torch.utils.tensorboard.writer import SummaryWriter  # noqa: PLC0415  # tensorboard is an extra
+
+        self.writer.value = SummaryWriter(self.folder)
+
+    @override
+    def after_loss(self, event: LossEvent) -> None:
+        """Writes the loss and the hyperparameter, when it is their turn."""
+        if self.batches.value % self.every == 0:
+            self._write("loss/batch", float(event.loss.detach()), self.batches.value)
+            for place, group in enumerate(self.learn.opt.param_groups):
+                self._write(f"{self.param.key}/group{place}", self.param.read(group), self.batches.value)
+        self.batches.value += 1
+
+    @override
+    def after_epoch(self, event: AfterEpoch) -> None:
+        """Writes the figures of the epoch."""
+        if self.stats is not None:
+            for name, figure in zip(self.stats.header, self.stats.row, strict=True):
+                self._write(f"epoch/{name}", figure, event.epoch)
+
+    @override
+    def after_fit(self, event: AfterFit) -> None:
+        """Closes the writer."""
+        if self.writer.value is not None:
+            self.writer.value.close()
+
+    def _write(self, name: str, figure: float, step: int) -> None:
+        if self.writer.value is not None:
+            self.writer.value.add_scalar(name, figure, step)
