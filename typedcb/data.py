@@ -1,13 +1,14 @@
 """The data of a fit: a loader for training and one for validation, typed by what their batches hold.
 
 A torch DataLoader is an iterable of Any to a type checker. `DataBunch` reads the element type of its data set instead,
-so that a DataLoader over tensor pairs, over (tensor, int) or over a TensorDataset gives a `DataBunch[Tensor, Tensor]`.
-Other batches are stated once: `DataBunch[dict[str, Tensor], Tensor](train_dl, valid_dl)`.
+so that a DataLoader over tensor pairs, over (tensor, int) or over a TensorDataset gives a `DataBunch[Tensor, Tensor]`,
+and one over (dict[str, Tensor], int) a `DataBunch[dict[str, Tensor], Tensor]`: what torch's default collation makes.
+Other batches, such as those of a `collate_fn`, are stated once: `DataBunch[Graph, Tensor](train_dl, valid_dl)`.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final, Generic, Iterable, Optional, Sized, Union, overload
+from typing import Any, Final, Generic, Iterable, Optional, Sequence, Sized, Union, overload
 
 from torch import Tensor
 from torch.utils import _pytree as pytree  # torch has no public way to go over the tensors of a nested batch
@@ -15,12 +16,18 @@ from torch.utils.data import DataLoader
 from typing_extensions import TypeAlias
 
 from .errors import BatchError
-from .events import X_co, Y_co
+from .events import X, X_co, Y_co
 
 TensorLoader: TypeAlias = Union[
-    DataLoader[tuple[Tensor, Tensor]], DataLoader[tuple[Tensor, int]], DataLoader[tuple[Tensor, ...]]
+    DataLoader[tuple[Tensor, Tensor]],
+    DataLoader[tuple[Tensor, int]],
+    DataLoader[tuple[Tensor, ...]],
+    Sequence[tuple[Tensor, Tensor]],  # so that a list beside a DataLoader is no list of Any
 ]
-"""A DataLoader whose batches are pairs of tensors, by the element type of its data set."""
+"""Batches that are pairs of tensors; a DataLoader's by the element type of its data set."""
+
+LoaderOf: TypeAlias = Union[DataLoader[tuple[X, Tensor]], DataLoader[tuple[X, int]]]
+"""A DataLoader whose inputs are of another class."""
 
 _LoaderOfAny: TypeAlias = Iterable[Any]  # Any: the implementation behind overloads that say what the batches hold
 
@@ -40,6 +47,8 @@ class DataBunch(Generic[X_co, Y_co]):
     def __init__(
         self: DataBunch[Tensor, Tensor], train_dl: TensorLoader, valid_dl: Optional[TensorLoader] = None
     ) -> None: ...
+    @overload
+    def __init__(self: DataBunch[X, Tensor], train_dl: LoaderOf[X], valid_dl: Optional[LoaderOf[X]] = None) -> None: ...
     @overload
     def __init__(
         self, train_dl: Iterable[tuple[X_co, Y_co]], valid_dl: Optional[Iterable[tuple[X_co, Y_co]]] = None
