@@ -37,6 +37,10 @@ class HasOpt(Protocol):
         ...
 
 
+class HasModelAndOpt(HasModel, HasOpt, Protocol):
+    """Something with a model and an optimizer."""
+
+
 @attrs.frozen
 class Parts(Generic[M]):
     """The model and the optimizer of a loop of one's own, for the callbacks that want them."""

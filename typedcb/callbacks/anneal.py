@@ -97,5 +97,16 @@ def one_cycle(
     return combine((warm_up, up), (1 - warm_up, down))
 
 
+def flat_cosine(start: float, end: float, *, flat: float = 0.75) -> Schedule:
+    """The same value for most of the fit, and then half a cosine down (or up) to another.
+
+    Args:
+        start: The value of the flat part.
+        end: The value at position 1.
+        flat: The share of the fit that stays at `start`.
+    """
+    return combine((flat, constant(start)), (1 - flat, cosine(start, end)))
+
+
 Rise: TypeAlias = Callable[[float, float], Schedule]
 """An annealer: from a start and an end to a schedule, such as `linear` or `cosine`."""

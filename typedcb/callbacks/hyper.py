@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import attrs
+from torch import Tensor
 from torch.optim import Optimizer
 from typing_extensions import TypeAlias, override
 
@@ -27,8 +28,11 @@ class Hyper:
         return float(group[self.key])
 
     def write(self, group: Group, value: float) -> None:
-        """Sets it in a parameter group."""
-        group[self.key] = value
+        """Sets it in a parameter group; a tensor, such as a capturable optimizer has, is filled."""
+        if isinstance(group[self.key], Tensor):
+            group[self.key].fill_(value)
+        else:
+            group[self.key] = value
 
     def check(self, opt: Optimizer) -> None:
         """Refuses an optimizer that does not have it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Sequence
 
 from matplotlib.figure import Figure
@@ -34,6 +35,33 @@ def draw_fit(
         axes.grid(alpha=0.3)
         for end in epoch_ends[:-1]:
             axes.axvline(end, color="grey", alpha=0.4, linewidth=0.8, linestyle=":")
+    return figure
+
+
+def draw_lr_search(
+    lrs: Sequence[float], losses: Sequence[float], smooth_losses: Sequence[float], suggestion: float
+) -> Figure:
+    """The loss, also smoothed, by learning rate.
+
+    Args:
+        lrs: The learning rate of each batch.
+        losses: The loss of each batch.
+        smooth_losses: The smoothed loss after each batch.
+        suggestion: A learning rate to mark.
+    """
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    ((axes,),) = figure.subplots(1, 1, squeeze=False)
+    axes.plot(lrs, losses, color="tab:blue", alpha=0.3, linewidth=1, label="loss of the batch")
+    axes.plot(lrs, smooth_losses, color="tab:blue", linewidth=2, label="smoothed")
+    axes.axvline(suggestion, color="tab:red", linewidth=1, label=f"suggested: {suggestion:.2g}")
+    shown = [loss for loss in smooth_losses if math.isfinite(loss)][:-1]  # the last may be what ended the search
+    margin = 0.1 * (max(shown) - min(shown)) or 1.0
+    axes.set_ylim(min(shown) - margin, max(shown) + margin)
+    axes.set_xscale("log")
+    axes.set_xlabel("learning rate")
+    axes.set_ylabel("training loss")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
     return figure
 
 

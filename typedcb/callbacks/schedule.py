@@ -17,6 +17,24 @@ from .anneal import Schedule
 from .hyper import Hyper
 
 
+def position(event: BatchEvent, n_epochs: int) -> float:
+    """How far a fit is at a batch: 0 at the first, 1 - 1/n at the last of n.
+
+    Args:
+        event: The batch.
+        n_epochs: How many epochs the fit is to reach.
+
+    Raises:
+        BatchError: The loader does not say how many batches it gives.
+    """
+    if event.n_batches is None:
+        raise BatchError(
+            "a schedule needs to know how far the epoch is, and the loader does not say how many batches it gives: "
+            "give it a __len__."
+        )
+    return (event.epoch + event.index / event.n_batches) / n_epochs
+
+
 @dataclass(frozen=True)
 class ParamScheduler(AnyCallback):
     """Sets a hyperparameter before each training batch, by the position in the fit.
@@ -61,11 +79,6 @@ class ParamScheduler(AnyCallback):
     @override
     def begin_batch(self, event: BatchEvent) -> None:
         """Sets the hyperparameter for this batch."""
-        if event.n_batches is None:
-            raise BatchError(
-                "ParamScheduler needs to know how far the epoch is, and the loader does not say how many batches it "
-                "gives: give it a __len__."
-            )
-        position = (event.epoch + event.index / event.n_batches) / self.n_epochs.value
+        where = position(event, self.n_epochs.value)
         for group, schedule in zip(self.learn.opt.param_groups, self.schedules, strict=True):
-            self.param.write(group, schedule(position))
+            self.param.write(group, schedule(where))

@@ -1,4 +1,4 @@
-"""Ending a fit when it no longer gets better."""
+"""Ending a fit when it no longer gets better, and what callbacks that watch a figure have in common."""
 
 from __future__ import annotations
 
@@ -31,12 +31,43 @@ def improved(value: float, best: float, mode: Mode, min_delta: float = 0.0) -> b
     return value < best - min_delta if mode == "min" else value > best + min_delta
 
 
+def is_new(value: float, last: float, *, validated: bool) -> bool:
+    """Whether an epoch brought a new value: one that was not validated may leave nan, or an earlier epoch's value.
+
+    Args:
+        value: The value after this epoch.
+        last: The value after the epoch before.
+        validated: Whether this epoch has been validated.
+    """
+    return validated or not (math.isnan(value) or value == last)
+
+
+def check_watch(name: str, mode: Mode, min_delta: float, patience: int = 1) -> None:
+    """Refuses settings with which a figure cannot be watched.
+
+    Args:
+        name: The callback's class, for the message.
+        mode: Its `mode`.
+        min_delta: Its `min_delta`.
+        patience: Its `patience`, where it has one.
+
+    Raises:
+        ValueError: It says which of them, and what it may be.
+    """
+    if mode not in ("min", "max"):
+        raise ValueError(f'{name}.mode is {mode!r}, and has to be "min" or "max".')
+    if not min_delta >= 0:
+        raise ValueError(f"{name}.min_delta is {min_delta}, and has to be at least 0, whichever way is better.")
+    if patience < 1:
+        raise ValueError(f"{name}.patience is {patience}, and has to be at least 1 epoch.")
+
+
 @dataclass(frozen=True)
 class EarlyStopping(AnyCallback):
     """Cancels the fit after `patience` epochs in a row without an improvement.
 
-    An epoch whose value is nan counts as one without an improvement when the epoch was validated; when it was not,
-    nothing was measured, and the epoch does not count.
+    An epoch whose value is nan counts as one without an improvement when the epoch was validated. When it was not, and
+    the value is nan or still that of the epoch before, nothing was measured, and the epoch does not count.
     """
 
     monitor: Readable[float]
@@ -54,6 +85,9 @@ class EarlyStopping(AnyCallback):
     best: Cell[float] = cell(math.nan)
     """The best value so far."""
 
+    last: Cell[float] = cell(math.nan)
+    """The value after the last epoch."""
+
     wait: Cell[int] = cell(0)
     """How many epochs in a row have brought no improvement."""
 
@@ -61,10 +95,7 @@ class EarlyStopping(AnyCallback):
     """Whether this epoch has been validated."""
 
     def __post_init__(self) -> None:
-        if self.patience < 1:
-            raise ValueError(f"EarlyStopping.patience is {self.patience}, and has to be at least 1 epoch.")
-        if self.mode not in ("min", "max"):
-            raise ValueError(f'EarlyStopping.mode is {self.mode!r}, and has to be "min" or "max".')
+        check_watch("EarlyStopping", self.mode, self.min_delta, self.patience)
 
     @override
     def after_validate(self, event: AfterValidate) -> None:
@@ -74,14 +105,15 @@ class EarlyStopping(AnyCallback):
     @override
     def after_epoch(self, event: AfterEpoch) -> Optional[CancelTrain]:
         """Cancels the fit when it has waited long enough."""
-        value = float(self.monitor.value)
+        value, last = float(self.monitor.value), self.last.value
+        self.last.value = value
         if improved(value, self.best.value, self.mode, self.min_delta):
             self.best.value = value
             self.wait.value = 0
-            return None
-        if math.isnan(value) and not self.validated.value:
-            return None
-        self.wait.value += 1
-        if self.wait.value < self.patience:
-            return None
-        return CancelTrain(f"no improvement on {self.best.value:.6g} for {self.wait.value} epochs (now {value:.6g})")
+        elif is_new(value, last, validated=self.validated.value):
+            self.wait.value += 1
+            if self.wait.value >= self.patience:
+                return CancelTrain(
+                    f"no improvement on {self.best.value:.6g} for {self.wait.value} epochs (now {value:.6g})"
+                )
+        return None
