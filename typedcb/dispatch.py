@@ -69,11 +69,6 @@ class BatchPlan(Generic[X, Y, P]):
     after_cancel_batch: Listeners[AfterCancelBatch[X, Y, P]]
     after_batch: Listeners[AfterBatch[X, Y, P]]
 
-    @property
-    def hears_end(self) -> bool:
-        """Whether anybody listens to the end of a batch."""
-        return bool(self.after_cancel_batch or self.after_batch)
-
 
 @attrs.frozen
 class Plan(Generic[X, Y, P]):

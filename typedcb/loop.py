@@ -18,17 +18,15 @@ asked for something, at the latest when the `with` ends: `after_batch` and `afte
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
 from itertools import chain
 from types import TracebackType
-from typing import Any, Generator, Generic, Iterable, Iterator, Optional, Sequence, TypeVar
+from typing import Any, Generic, Iterable, Iterator, Optional, Sequence, Sized, TypeVar, cast
 
 from typing_extensions import Self
 
 from . import hooks
 from .attach import Attached
 from .callback import Callback
-from .data import length_of
 from .dispatch import Plan, Skipped, fold, tell_all
 from .errors import BatchError, LoopError, place
 from .events import (
@@ -135,19 +133,19 @@ class Loop(Generic[X, Y, P]):
         """
         return ValidationScope(self, epoch)
 
-    @contextmanager
-    def occupied(self) -> Generator[Plan[X, Y, P], None, None]:
-        """Marks the loop as running meanwhile, and hands out the plan; the loop's own scopes use it.
+    def start(self) -> Plan[X, Y, P]:
+        """Marks the loop as running, and hands out the plan; the loop's own scopes use it.
 
         Raises:
             LoopError: It is running already.
         """
         self._check_idle("a fit inside a fit would share its callbacks' state")
         self._running = True
-        try:
-            yield self._attached.plan
-        finally:
-            self._running = False
+        return self._attached.plan
+
+    def stop(self) -> None:
+        """Marks the loop as idle."""
+        self._running = False
 
     def _check_idle(self, why: str) -> None:
         if self._running:
@@ -167,7 +165,6 @@ class Run(Generic[X, Y, P]):
         self.cursor = None
         self._validating: Optional[int] = None
         self._loop = loop
-        self._open = ExitStack()
         self._cancel: Optional[CancelTrain] = None
 
     @property
@@ -189,9 +186,9 @@ class Run(Generic[X, Y, P]):
     def train_pass(self, dl: Iterable[tuple[X, Y]], epoch: int) -> Iterator[TrainBatch[X, Y, P]]:
         """The training batches of a loader."""
         self.close_pass()
-        if self.cancelled:
+        if self._cancel is not None:
             return iter(())
-        return self._batches(TrainBatch(self.plan.train, "train", epoch, length_of(dl), self.steps), dl)
+        return self._batches(TrainBatch(self.plan.train, "train", epoch, _count(dl), self.steps), dl)
 
     def valid_pass(self, dl: Iterable[tuple[X, Y]], epoch: int) -> Iterator[ValidBatch[X, Y, P]]:
         """The validation batches of a loader, between begin_validate and after_validate."""
@@ -208,12 +205,12 @@ class Run(Generic[X, Y, P]):
 
     def valid_batches(self, dl: Iterable[tuple[X, Y]], epoch: int) -> Iterator[ValidBatch[X, Y, P]]:
         """The validation batches of a loader, and no event around them."""
-        return self._batches(ValidBatch(self.plan.valid, "valid", epoch, length_of(dl), self.steps), dl)
+        return self._batches(ValidBatch(self.plan.valid, "valid", epoch, _count(dl), self.steps), dl)
 
     def _batches(self, batch: B, dl: Iterable[tuple[X, Y]]) -> Iterator[B]:
         cursor: Cursor[X, Y, P] = batch.cursor
         self.cursor = cursor
-        begins, closing = bool(cursor.plan.begin_batch), cursor.plan.hears_end
+        begins, ends = bool(cursor.plan.begin_batch), bool(cursor.plan.after_batch)
         try:
             # What is done for each batch here and in the scopes is all that a loop costs when nobody listens: few
             # steps of the interpreter, each some 10 ns after the model has had the processor's caches to itself.
@@ -224,10 +221,12 @@ class Run(Generic[X, Y, P]):
                     cursor.begin()
                 batch.xb = cursor.xb
                 batch.yb = cursor.yb
-                if not begins or cursor.cancel is None:
+                if not cursor.cancelled:
                     yield batch
-                if (closing or cursor.stage != STEPPED) and not self.close_batch():
-                    return
+                if ends or cursor.stage != STEPPED:
+                    if not self.close_batch():
+                        return
+                    cursor.steps, self.cursor = self.steps, cursor  # a pass in the body may have taken its place
             cursor.stage = ENDED
         except GeneratorExit:  # the body was left by a break; whatever comes next ends the batch
             raise
@@ -249,9 +248,9 @@ class Run(Generic[X, Y, P]):
             Whether the pass over the data goes on.
         """
         cursor = self.cursor
-        if cursor is None or not cursor.is_open:
+        if cursor is None or cursor.stage == ENDED:
             return True
-        cancel, cursor.cancel = cursor.cancel, None
+        cancel = cursor.take_cancel()
         if isinstance(cancel, CancelBatch):
             if cursor.plan.after_cancel_batch:
                 told: AfterCancelBatch[X, Y, P] = AfterCancelBatch(cancel, cursor.reached())
@@ -282,7 +281,7 @@ class Run(Generic[X, Y, P]):
                 return [new]
             return []
         cursor = self.cursor
-        if cursor is None or not cursor.is_open:
+        if cursor is None or cursor.stage == ENDED:
             return [error]
         cursor.end()
         place(error, f"in {cursor.place}")
@@ -326,10 +325,10 @@ class FitScope(Run[X, Y, P]):
         return self._outcome
 
     def __enter__(self) -> Self:
-        self.plan = self._open.enter_context(self._loop.occupied())
-        for state in self.plan.reset_with_fit:
-            state.restart()
+        self.plan = self._loop.start()
         try:
+            for state in self.plan.reset_with_fit:
+                state.restart()
             if self.plan.begin_fit:
                 self.note(fold(hooks.BEGIN_FIT, self.plan.begin_fit, BeginFit(self.n_epochs, self.start_epoch)))
             return self
@@ -370,7 +369,7 @@ class FitScope(Run[X, Y, P]):
 
     def _end(self, error: Optional[BaseException]) -> None:
         """Ends what is open, fires after_cancel_train and after_fit, and raises what went wrong on the way."""
-        with self._open:
+        try:
             errors = self._end_batch(error)
             outcome = self._outcome_of(errors)
             if isinstance(outcome, Cancelled) and self.plan.after_cancel_train:
@@ -381,6 +380,8 @@ class FitScope(Run[X, Y, P]):
             if self.plan.after_fit:
                 errors += tell_all(hooks.AFTER_FIT, self.plan.after_fit, AfterFit(outcome))
             self._outcome = self._outcome_of(errors)
+        finally:
+            self._loop.stop()
         _raise(errors, error)
 
     def _outcome_of(self, errors: list[BaseException]) -> FitOutcome:
@@ -395,6 +396,8 @@ class FitScope(Run[X, Y, P]):
 
 class EpochScope(Generic[X, Y, P]):
     """An epoch under way; `FitScope.epochs` makes it."""
+
+    __slots__ = ("_fit", "epoch")
 
     epoch: int
     """The epoch's number, from 0."""
@@ -444,14 +447,16 @@ class ValidationScope(Run[X, Y, P]):
         self.epoch = epoch
 
     def __enter__(self) -> Self:
-        self.plan = self._open.enter_context(self._loop.occupied())
+        self.plan = self._loop.start()
         return self
 
     def __exit__(
         self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
-        with self._open:
+        try:
             errors = self._end_batch(error)
+        finally:
+            self._loop.stop()
         _raise(errors, error)
 
     def validate(self, dl: Iterable[tuple[X, Y]]) -> Iterator[ValidBatch[X, Y, P]]:
@@ -490,12 +495,20 @@ def _checked(dl: Iterable[tuple[X, Y]], cursor: Cursor[X, Y, P]) -> Iterator[tup
     raise BatchError(f"the loader gave no batch in the {cursor.phase} pass of epoch {cursor.epoch}: {hint}")
 
 
+def _count(items: object) -> Optional[int]:
+    """How many items something has; None where it does not know."""
+    try:
+        return len(cast(Sized, items))  # to ask whether it is Sized would take 4 µs, in each epoch
+    except TypeError:
+        return None
+
+
 def _check_pair(batch: object) -> None:
     """Refuses a batch that is no pair; a DataLoader makes pairs as lists."""
-    what, size = type(batch).__name__, length_of(batch)
-    if isinstance(batch, (tuple, list)) and size == 2:
+    size = _count(batch)
+    if size == 2 and isinstance(batch, (tuple, list)):
         return
-    what = f"a {what}" + ("" if size is None else f" of {size}")
+    what = f"a {type(batch).__name__}" + ("" if size is None else f" of {size}")
     raise BatchError(
         f"the loader gave {what}, and a batch is a pair (xb, yb): put several inputs into a tuple or dict of their "
         f"own, as xb."

@@ -59,10 +59,8 @@ class Predicted(ABC, Generic[X, Y, P]):
     pred: P
     """The prediction, as the callbacks left it."""
 
-    @property
-    @abstractmethod
-    def cancelled(self) -> bool:
-        """Whether a callback has cancelled this batch: nothing more happens in it."""
+    cancelled: bool
+    """Whether a callback has cancelled this batch: nothing more happens in it."""
 
     @abstractmethod
     def loss(self, loss: Tensor, /) -> WithLoss:
@@ -89,10 +87,8 @@ class WithLoss(ABC):
     def value(self) -> Tensor:
         """The loss as the callbacks left it; it holds its graph until backward has run."""
 
-    @property
-    @abstractmethod
-    def cancelled(self) -> bool:
-        """Whether a callback has cancelled this batch: nothing more happens in it."""
+    cancelled: bool
+    """Whether a callback has cancelled this batch: nothing more happens in it."""
 
     @abstractmethod
     def backward(self) -> BackwardDone:
@@ -108,10 +104,8 @@ class BackwardDone(ABC):
 
     __slots__ = ()
 
-    @property
-    @abstractmethod
-    def cancelled(self) -> bool:
-        """Whether a callback has cancelled this batch: nothing more happens in it."""
+    cancelled: bool
+    """Whether a callback has cancelled this batch: nothing more happens in it."""
 
     @abstractmethod
     def step(self, opt: Steps, /) -> None:
@@ -138,10 +132,8 @@ class ValidPredicted(ABC, Generic[X, Y, P]):
     pred: P
     """The prediction, as the callbacks left it."""
 
-    @property
-    @abstractmethod
-    def cancelled(self) -> bool:
-        """Whether a callback has cancelled this batch: nothing more happens in it."""
+    cancelled: bool
+    """Whether a callback has cancelled this batch: nothing more happens in it."""
 
     @abstractmethod
     def loss(self, loss: Tensor, /) -> Evaluated:
@@ -168,10 +160,8 @@ class Evaluated(ABC):
     def value(self) -> Tensor:
         """The loss as the callbacks left it."""
 
-    @property
-    @abstractmethod
-    def cancelled(self) -> bool:
-        """Whether a callback has cancelled this batch: nothing more happens in it."""
+    cancelled: bool
+    """Whether a callback has cancelled this batch: nothing more happens in it."""
 
 
 # How far a batch has come; from SKIPPED on, nothing that its body calls does anything more.
@@ -204,6 +194,7 @@ class Cursor(Generic[X, Y, P]):
         "after_pred",
         "after_step",
         "cancel",
+        "cancelled",
         "epoch",
         "index",
         "n_batches",
@@ -231,6 +222,9 @@ class Cursor(Generic[X, Y, P]):
     plan: BatchPlan[X, Y, P]
     """Whom to call at its events."""
 
+    cancelled: bool
+    """Whether a callback has cancelled this batch."""
+
     cancel: Optional[Cancel]
     """What ended the batch early, if something did."""
 
@@ -251,22 +245,13 @@ class Cursor(Generic[X, Y, P]):
         self.steps = steps
         self.index = 0
         self.cancel = None
+        self.cancelled = False
         self.stage = ENDED
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether a callback has cancelled this batch: nothing more happens in it."""
-        return self.cancel is not None
 
     @property
     def value(self) -> Tensor:
         """The loss, as the callbacks left it."""
         return self._loss
-
-    @property
-    def is_open(self) -> bool:
-        """Whether a batch has begun and not ended."""
-        return self.stage != ENDED
 
     @property
     def place(self) -> str:
@@ -286,6 +271,11 @@ class Cursor(Generic[X, Y, P]):
         if self.stage < SKIPPED:
             self._furthest = self.stage
         self.stage = ENDED
+
+    def take_cancel(self) -> Optional[Cancel]:
+        """What cancelled the batch, for the one who ends it."""
+        cancel, self.cancel, self.cancelled = self.cancel, None, False
+        return cancel
 
     def reached(self) -> Reached[X, Y, P]:
         """The furthest event of a batch that is over, detached."""
@@ -355,6 +345,7 @@ class Cursor(Generic[X, Y, P]):
         self._furthest = self.stage
         self.stage = stage
         self.cancel = cancel
+        self.cancelled = cancel is not None
 
     def _check_stopped(self, call: str) -> None:
         """Refuses a call out of turn; one on a batch that a callback skipped or cancelled is all right."""
