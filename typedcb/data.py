@@ -22,9 +22,11 @@ TensorLoader: TypeAlias = Union[
     DataLoader[tuple[Tensor, Tensor]],
     DataLoader[tuple[Tensor, int]],
     DataLoader[tuple[Tensor, ...]],
-    Sequence[tuple[Tensor, Tensor]],  # so that a list beside a DataLoader is no list of Any
 ]
-"""Batches that are pairs of tensors; a DataLoader's by the element type of its data set."""
+"""A DataLoader whose batches are pairs of tensors, by the element type of its data set."""
+
+TensorPairs: TypeAlias = Sequence[tuple[Tensor, Tensor]]
+"""Batches in a list, which may stand beside a DataLoader: no Iterable, since a DataLoader is one of Any."""
 
 LoaderOf: TypeAlias = Union[DataLoader[tuple[X, Tensor]], DataLoader[tuple[X, int]]]
 """A DataLoader whose inputs are of another class."""
@@ -47,6 +49,10 @@ class DataBunch(Generic[X_co, Y_co]):
     def __init__(
         self: DataBunch[Tensor, Tensor], train_dl: TensorLoader, valid_dl: Optional[TensorLoader] = None
     ) -> None: ...
+    @overload
+    def __init__(self: DataBunch[Tensor, Tensor], train_dl: TensorLoader, valid_dl: TensorPairs) -> None: ...
+    @overload
+    def __init__(self: DataBunch[Tensor, Tensor], train_dl: TensorPairs, valid_dl: TensorLoader) -> None: ...
     @overload
     def __init__(self: DataBunch[X, Tensor], train_dl: LoaderOf[X], valid_dl: Optional[LoaderOf[X]] = None) -> None: ...
     @overload
