@@ -3,6 +3,7 @@
 What needs an extra package imports it when it is used, and says which extra brings it.
 """
 
+from .accumulate import GradientAccumulation as GradientAccumulation
 from .activations import ActivationStats as ActivationStats
 from .activations import ForwardHooks as ForwardHooks
 from .activations import leaves as leaves
@@ -19,6 +20,7 @@ from .best import SaveBest as SaveBest
 from .clip import GradientClip as GradientClip
 from .csv_log import CSVLogger as CSVLogger
 from .cycle import OneCycle as OneCycle
+from .ema import EMA as EMA
 from .freeze import Freeze as Freeze
 from .freeze import Unfreeze as Unfreeze
 from .freeze import discriminative as discriminative
@@ -48,3 +50,7 @@ from .tensorboard import TensorBoard as TensorBoard
 from .timer import EpochTime as EpochTime
 from .timer import Timer as Timer
 from .torch_schedule import TorchScheduler as TorchScheduler
+from .transform import BatchTransform as BatchTransform
+from .transform import LabelSmoothing as LabelSmoothing
+from .transform import MixUp as MixUp
+from .transform import ToDevice as ToDevice

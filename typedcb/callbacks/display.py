@@ -70,7 +70,8 @@ class _Live(Display):
         )
         self._task = self._bar.add_task("", total=None, loss="")
         self._drawn = 0.0
-        self._live = Live(Group(self._table, self._bar), console=console, refresh_per_second=10)
+        # refreshed by hand: no thread draws while the loop runs, forks or fails
+        self._live = Live(Group(self._table, self._bar), console=console, auto_refresh=False)
         self._live.start()
 
     @override
@@ -85,11 +86,13 @@ class _Live(Display):
     def move(self, done: int, total: Optional[int], loss: Optional[float]) -> None:
         shown = "" if loss is None else f"loss {loss:.4f}"
         self._bar.update(self._task, completed=done, total=total, loss=shown)
+        self._live.refresh()
         self._drawn = time.monotonic()
 
     @override
     def add_row(self, epoch: int, figures: tuple[float, ...]) -> None:
         self._table.add_row(*_cells(epoch, figures))
+        self._live.refresh()
 
     @override
     def say(self, text: str) -> None:
