@@ -161,9 +161,9 @@ class SmoothLoss(AnyCallback):
 
     @override
     def after_loss(self, event: LossEvent) -> None:
-        self.smooth.value = self.beta * self.smooth.value + (1 - self.beta) * float(event.loss)
+        self.smooth.value = self.beta * self.smooth.value + (1 - self.beta) * event.loss.item()
         self.count.value += 1
-        self.history.append(float(event.loss))
+        self.history.append(event.loss.item())
         if self.best.value is None or self.smooth.value < self.best.value:
             self.best.value = self.smooth.value
 

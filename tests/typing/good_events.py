@@ -302,7 +302,7 @@ class LossEvents(AnyCallback):
 
     @override
     def after_loss(self, event: LossEvent) -> SkipBackward | None:
-        return SkipBackward() if float(event.loss) > 1e6 else None
+        return SkipBackward() if event.loss.item() > 1e6 else None
 
     @override
     def after_backward(self, event: LossEvent) -> None:
