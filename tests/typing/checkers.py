@@ -138,10 +138,12 @@ def _run(project: Project, name: str, *arguments: str) -> str:
     executable = shutil.which(name, path=folders)
     if executable is None:
         raise FileNotFoundError(f"{name} is not installed: pip install -e '.[dev]' brings all four type checkers.")
+    # Paths of the caller's own would lead checkers to another copy of the package.
+    env = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "MYPYPATH")}
     done = subprocess.run(
         [executable, *arguments],
         cwd=project.root,
-        env={**os.environ, "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"},  # no word of newer versions
+        env={**env, "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"},  # no word of newer versions
         capture_output=True,
         text=True,
         check=False,
