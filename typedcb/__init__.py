@@ -8,8 +8,10 @@ What is where, and which way imports go (a module imports only from lines above 
     cell, callback          state that changes; the base of all callbacks
     dispatch, attach        callbacks become a plan, and an event is folded through it
     scopes, loop            the training loop as types
-    data, device, learner   a model, its data and its optimizer on that loop
+    data, device, needs     what the loop is fed with, and what a callback may ask of what runs it
     callbacks               the ready-made ones
+    learner                 a model, its data, its loss and its optimizer on that loop
+    interop                 callbacks of other systems
     cli                     the command line
 
 Everything that needs torch is loaded when it is first asked for, so that `import typedcb` by itself is quick.

@@ -7,7 +7,20 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Callable, Generator, Generic, Iterable, Optional, Protocol, Sequence, TypeVar, Union, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Generator,
+    Generic,
+    Iterable,
+    Optional,
+    Protocol,
+    Sequence,
+    TypeVar,
+    Union,
+    overload,
+)
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +35,10 @@ from .errors import CallbackError
 from .events import FitOutcome, P_co, X, X_co, Y, Y_co
 from .hooks import P_contra, Y_contra
 from .loop import Loop
+from .summary import Summary, summarize
+
+if TYPE_CHECKING:
+    from .callbacks.lr_finder import LRFinder
 
 M = DefaultTypeVar("M", bound=nn.Module, default=nn.Module)
 M_co = DefaultTypeVar("M_co", bound=nn.Module, default=nn.Module, covariant=True)
@@ -170,19 +187,20 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
             LoopError: A fit of this learner is under way.
             ExceptionGroup: Ending the fit went wrong as well; all errors are in it, the first one first.
         """
-        self._model.train()
+        model, loss_func = self._model, self._loss_func
+        model.train()
         with self.added(*self._made(cbs, cb_funcs)), self._loop.fit(n_epochs) as fit:
             for epoch in fit.epochs():
                 for batch in epoch.train(placed(self._data.train_dl, self._device)):
-                    out = batch.pred(self._model(batch.xb))
+                    out = batch.pred(model(batch.xb))
                     if not out.cancelled:
-                        out.loss(self._loss_func(out.pred, out.yb)).backward().step(self.opt)
+                        out.loss(loss_func(out.pred, out.yb)).backward().step(self.opt)
                 if self._data.has_valid:
                     with self._evaluating():
                         for held_out in epoch.validate(placed(self._data.valid_dl, self._device)):
-                            seen = held_out.pred(self._model(held_out.xb))
+                            seen = held_out.pred(model(held_out.xb))
                             if not seen.cancelled:
-                                seen.loss(self._loss_func(seen.pred, seen.yb))
+                                seen.loss(loss_func(seen.pred, seen.yb))
         return fit.outcome
 
     def validate(
@@ -242,6 +260,89 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
                 if not out.cancelled:
                     predictions.append(out.pred)
         return predictions
+
+    def lr_find(
+        self,
+        start_lr: float = 1e-7,
+        end_lr: float = 10.0,
+        n_batches: int = 100,
+        cbs: Sequence[Callback[X_co, Y_co, P_co]] = (),
+    ) -> LRFinder:
+        """Tries growing learning rates, one a batch, and leaves the learner as it was.
+
+        Args:
+            start_lr: The learning rate of the first batch.
+            end_lr: The learning rate of the last batch.
+            n_batches: How many learning rates to try.
+            cbs: More callback instances, for this search alone.
+
+        Returns:
+            The finder, with its `suggestion()` and `plot()`.
+
+        Raises:
+            ValueError: There are no such learning rates.
+        """
+        from .callbacks import LRFinder, SmoothLoss  # noqa: PLC0415  # the ready-made callbacks are loaded when used
+
+        smooth = SmoothLoss()
+        finder = LRFinder(self, smooth, start_lr, end_lr, n_batches)
+        self.fit(n_batches, cbs=[*cbs, smooth, finder])  # each epoch has a batch at least, and the finder ends it
+        return finder
+
+    def fit_one_cycle(
+        self,
+        n_epochs: int,
+        lr: Union[float, tuple[float, ...]],
+        cbs: Sequence[Callback[X_co, Y_co, P_co]] = (),
+        cb_funcs: Sequence[Callable[[Learner[X_co, Y_co, P_co, M_co]], Callback[X_co, Y_co, P_co]]] = (),
+        *,
+        warm_up: float = 0.3,
+        momentum: Optional[tuple[float, float]] = (0.95, 0.85),
+    ) -> FitOutcome:
+        """Trains with the one-cycle policy: the learning rate rises and falls, and the momentum the other way.
+
+        Args:
+            n_epochs: How many epochs to run.
+            lr: The highest learning rate: one for all parameter groups, or a tuple with one for each.
+            cbs: More callback instances, for this fit alone.
+            cb_funcs: More factories, for this fit alone.
+            warm_up: The share of the fit in which the learning rate rises.
+            momentum: The momentum at both ends and at the peak; None leaves it alone.
+
+        Returns:
+            How the fit ended, as `fit` does.
+
+        Raises:
+            ValueError: The policy's figures make no cycle, or the optimizer has no such hyperparameter.
+        """
+        from .callbacks import OneCycle  # noqa: PLC0415  # the ready-made callbacks are loaded when used
+
+        return self.fit(n_epochs, cbs=[*cbs, OneCycle(self, lr, momentum, warm_up)], cb_funcs=cb_funcs)
+
+    def freeze(self, first: int = -1) -> None:
+        """Freezes the parameter groups before one, and unfreezes it and those after it.
+
+        Args:
+            first: The first group that trains; by default the last group alone does. The splitter makes the groups.
+
+        Raises:
+            ValueError: There is no such group.
+        """
+        from .callbacks import freeze_to  # noqa: PLC0415  # the ready-made callbacks are loaded when used
+
+        freeze_to(self.opt, first)
+
+    def unfreeze(self) -> None:
+        """Unfreezes all parameter groups."""
+        self.freeze(0)
+
+    def summary(self) -> Summary:
+        """Runs the first training batch through the model, and says what it is made of; `print` shows a table.
+
+        The batch is as the loader gives it: no callback changes it.
+        """
+        xb, _ = next(iter(placed(self._data.train_dl, self._device)))
+        return summarize(self._model, xb)
 
     def add(
         self,

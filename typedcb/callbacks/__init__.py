@@ -37,6 +37,7 @@ from .lr_finder import Diverged as Diverged
 from .lr_finder import LRFinder as LRFinder
 from .memory import PeakMemory as PeakMemory
 from .plateau import ReduceLROnPlateau as ReduceLROnPlateau
+from .precision import MixedPrecision as MixedPrecision
 from .profiler import Profiler as Profiler
 from .progress import Progress as Progress
 from .recorder import Recorder as Recorder

@@ -1,0 +1,144 @@
+"""MixedPrecision: autocast around model and loss, true gradients for everybody, and nothing lost on an overflow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import SGD
+from typing_extensions import override
+
+from typedcb import AnyCallback, CancelBatch, Cell, DataBunch, Learner, cell
+from typedcb.callbacks import GradientAccumulation, GradientClip, MixedPrecision, Recorder, SmoothGradNorm
+
+Pair = tuple[Tensor, Tensor]
+Net = Learner[Tensor, Tensor, Tensor, nn.Sequential]
+
+
+def learner(factor: float = 1.0, lr: float = 0.1) -> Net:
+    torch.manual_seed(0)
+    data: list[Pair] = [(factor * torch.randn(6, 5), torch.arange(6) % 3) for _ in range(4)]
+    model = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 3))
+    return Learner(model, DataBunch(data, data), F.cross_entropy, partial(SGD, lr=lr))
+
+
+def by_hand(learn: Net, dtype: torch.dtype) -> list[float]:
+    """torch's own recipe over the learner's model and data: its losses."""
+    scaler = torch.amp.GradScaler("cpu", enabled=dtype is torch.float16)
+    losses = []
+    for xb, yb in learn.data.train_dl:
+        with torch.autocast("cpu", dtype):
+            loss = F.cross_entropy(learn.model(xb), yb)
+        scaler.scale(loss).backward()
+        scaler.step(learn.opt)
+        scaler.update()
+        learn.opt.zero_grad()
+        losses.append(float(loss.detach()))
+    return losses
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_it_ends_with_the_weights_and_losses_of_torchs_own_recipe(dtype: torch.dtype) -> None:
+    ours, theirs = learner(), learner()
+    recorder = ours.add(Recorder)
+    ours.add(MixedPrecision, dtype=dtype)
+
+    ours.fit(1)
+
+    assert recorder.losses.value == pytest.approx(by_hand(theirs, dtype))
+    for own, other in zip(ours.model.parameters(), theirs.model.parameters(), strict=True):
+        assert own.dtype is torch.float32
+        assert torch.equal(own, other)
+
+
+def test_other_callbacks_see_true_gradients_and_an_unscaled_loss() -> None:
+    plain, half = learner(), learner()
+    norms, losses = [], []
+    for learn in (plain, half):
+        if learn is half:
+            learn.add(MixedPrecision, dtype=torch.float16)
+        norm = SmoothGradNorm(learn, beta=0.0)
+        recorder = learn.add(Recorder)
+        learn.fit(1, cbs=[norm])
+        norms.append(norm.value)
+        losses.append(recorder.losses[-1])
+
+    assert norms[1] == pytest.approx(norms[0], rel=0.02)
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_clipping_and_accumulation_work_on_true_gradients(dtype: torch.dtype) -> None:
+    plain, half = learner(), learner()
+    for learn in (plain, half):
+        learn.add(GradientClip, clip=0.1)
+        learn.add(GradientAccumulation, n=2)
+    half.add(MixedPrecision, dtype=dtype)
+
+    plain.fit(2)
+    half.fit(2)
+
+    for own, other in zip(half.model.parameters(), plain.model.parameters(), strict=True):
+        torch.testing.assert_close(own, other, rtol=0.02, atol=2e-3)
+
+
+@dataclass(frozen=True)
+class Cancelled(AnyCallback):
+    """Counts the cancelled batches."""
+
+    count: Cell[int] = cell(0)
+
+    @override
+    def after_cancel_batch(self, event: object) -> None:
+        self.count.value += 1
+
+
+def test_a_batch_whose_gradients_overflow_is_cancelled_and_the_scale_falls_until_they_do_not() -> None:
+    learn = learner()
+    mixed = learn.add(MixedPrecision, dtype=torch.float16, init_scale=2.0**24)
+    cancelled = Cancelled()
+    before = learn.model[0].weight.clone()
+
+    learn.fit(4, cbs=[cancelled])
+
+    assert 1 <= cancelled.count.value < 16
+    assert mixed.scaler.value is not None
+    assert mixed.scaler.value.get_scale() == 2.0 ** (24 - cancelled.count.value)
+    assert not torch.equal(before, learn.model[0].weight)
+    assert all(bool(parameter.isfinite().all()) for parameter in learn.model.parameters())
+
+
+@dataclass(frozen=True)
+class Breaks(AnyCallback):
+    """Cancels or fails in the middle of a batch."""
+
+    error: bool
+    order = 10  # type: ignore[misc]  # a ClassVar of the base
+
+    @override
+    def after_pred(self, event: object) -> CancelBatch:
+        if self.error:
+            raise RuntimeError("enough")
+        return CancelBatch()
+
+
+@pytest.mark.parametrize("error", [False, True])
+def test_autocast_is_closed_after_a_cancel_and_after_an_error(error: bool) -> None:
+    learn = learner()
+    learn.add(MixedPrecision)
+    if error:
+        with pytest.raises(RuntimeError, match="enough"):
+            learn.fit(1, cbs=[Breaks(error)])
+    else:
+        learn.fit(1, cbs=[Breaks(error)])
+
+    assert not torch.is_autocast_enabled("cpu")
+
+
+def test_another_dtype_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"torch\.bfloat16 or torch\.float16"):
+        learner().add(MixedPrecision, dtype=torch.float64)
