@@ -1,0 +1,151 @@
+"""Names that read as a hook's and are none are told apart from a callback's own methods."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from typedcb.hooks import HOOKS
+from typedcb.rules import name_problem, near_hook, signature_problem
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("after_bacward", "after_backward"),
+        ("after_backwards", "after_backward"),
+        ("afterbackward", "after_backward"),
+        ("begin_bach", "begin_batch"),
+        ("begin_train", None),
+        ("After_Loss", "after_loss"),
+        ("on_train_batch_end", "after_batch"),
+        ("on_train_batch_start", "begin_batch"),
+        ("on_train_begin", "begin_fit"),
+        ("on_train_end", "after_fit"),
+        ("on_epoch_end", "after_epoch"),
+        ("on_loss_begin", "after_pred"),
+        ("on_backward_begin", "after_loss"),
+        ("on_after_backward", "after_backward"),
+        ("on_validation_epoch_end", "after_validate"),
+        ("before_fit", "begin_fit"),
+        ("before_batch", "begin_batch"),
+        ("after_cancel_fit", "after_cancel_train"),
+    ],
+)
+def test_a_name_that_reads_as_a_hook_is_refused_with_what_was_meant(name: str, meant: str | None) -> None:
+    problem = name_problem(name)
+    assert problem is not None
+    assert problem.startswith("is no hook; ")
+    if meant:
+        assert f"did you mean {meant}?" in problem
+        assert near_hook(name) == meant
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "step",
+        "reset",
+        "value",
+        "avg",
+        "batch_size",
+        "plot",
+        "_after_bacward",
+        "__after_batch",
+        "loss",
+        "model",
+        "decide",
+    ],
+)
+def test_a_name_of_ones_own_is_none_of_the_rules_business(name: str) -> None:
+    assert name_problem(name) is None
+
+
+@pytest.mark.parametrize("name", HOOKS)
+def test_a_hook_is_no_problem_and_its_own_nearest(name: str) -> None:
+    assert name_problem(name) is None
+    assert near_hook(name) == name
+
+
+@given(st.sampled_from(sorted(HOOKS)), st.data())
+def test_a_hook_with_a_letter_dropped_or_doubled_is_refused_and_recognised(hook: str, data: st.DataObject) -> None:
+    at = data.draw(st.integers(1, len(hook) - 1))
+    for misspelt in (hook[:at] + hook[at + 1 :], hook[:at] + hook[at] + hook[at:]):
+        if misspelt != hook:
+            assert name_problem(misspelt) is not None
+            assert near_hook(misspelt) == hook
+
+
+def test_a_name_that_is_near_no_hook_is_answered_with_all_of_them() -> None:
+    problem = name_problem("on_x")
+    assert problem is not None
+    assert all(hook in problem for hook in HOOKS)
+    assert "_on_x" in problem, "the way out for a method of one's own"
+
+
+def plain(self: Any, event: Any) -> None: ...
+def with_default(self: Any, event: Any, extra: int = 0) -> None: ...
+def with_any(self: Any, *args: Any, **kwargs: Any) -> None: ...
+def another_name(self: Any, batch: Any, /) -> None: ...
+
+
+@functools.wraps(plain)
+def wrapped(*args: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "function", [plain, with_default, with_any, another_name, wrapped, torch.no_grad()(plain)], ids=lambda f: f.__name__
+)
+def test_a_hook_may_be_anything_that_is_called_with_one_event(function: Any) -> None:
+    assert signature_problem("after_loss", function) is None
+
+
+def none(self: Any) -> None: ...
+def two(self: Any, xb: Any, yb: Any) -> None: ...
+def keyword(self: Any, *, event: Any) -> None: ...
+def no_self() -> None: ...
+
+
+@pytest.mark.parametrize("function", [none, two, keyword, no_self], ids=lambda f: f.__name__)
+def test_a_hook_that_cannot_be_called_with_one_event_is_refused(function: Any) -> None:
+    problem = signature_problem("after_loss", function)
+    assert problem is not None
+    assert "is called with one event, and cannot be" in problem
+    assert "write def after_loss(self, event: AfterLoss)" in problem
+
+
+async def waiting(self: Any, event: Any) -> None: ...
+
+
+async def waiting_generator(self: Any, event: Any) -> Any:
+    yield
+
+
+def generator(self: Any, event: Any) -> Any:
+    yield
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (waiting, "is async"),
+        (waiting_generator, "is async"),
+        (generator, "has a yield in it"),
+        (staticmethod(plain), "is a staticmethod, and a hook is a plain method"),
+        (classmethod(plain), "is a classmethod, and a hook is a plain method"),
+        (property(plain), "is a property, and a hook is a plain method"),
+        (functools.partial(plain), "is a partial, and a hook is a plain method"),
+        (None, "is a NoneType, and a hook is a plain method"),
+    ],
+    ids=repr,
+)
+def test_a_hook_of_a_kind_that_would_not_run_is_refused(value: Any, words: str) -> None:
+    problem = signature_problem("after_step", value)
+    assert problem is not None
+    assert words in problem
+    assert "write def after_step(self, event: AfterStep)" in problem
