@@ -1,0 +1,1 @@
+"""Where typedcb meets other callback systems: a module for each, loaded when it is asked for."""
