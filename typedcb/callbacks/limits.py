@@ -41,7 +41,7 @@ class TerminateOnNaN(AnyCallback):
         """Looks at the loss, or notes on the device whether it is bad."""
         place = f"epoch {event.epoch}, batch {event.index}, {event.phase}"
         if self.every == 1:
-            loss = float(event.loss)
+            loss = float(event.loss.detach())
             return None if math.isfinite(loss) else CancelTrain(f"the loss is {loss} ({place})")
         self.bad.value = self.bad.value | ~event.loss.detach().isfinite()
         self.unseen.value += 1

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, Optional, Sequence
 
 import attrs
-import torch
 from typing_extensions import TypeAlias, override
 
 from ..callback import AnyCallback
@@ -164,7 +163,7 @@ class LRFinder(AnyCallback):
         """Takes the loss down, and ends the search when it is time."""
         lr = LR.read(self.learn.opt.param_groups[0])
         self.lrs.append(lr)
-        self.losses.append(float(event.loss))
+        self.losses.append(float(event.loss.detach()))
         self.smooth_losses.append(self.loss.value)
         if self.stop is not None:
             loss = (self.smooth_losses if self.stop.of == "smooth" else self.losses)[-1]
@@ -195,8 +194,9 @@ class LRFinder(AnyCallback):
         The first tenth of the batches is left out: a mean of few losses jumps.
 
         Args:
-            how: `"steepest"` takes the learning rate at which the loss falls fastest (over the logarithm of the
-                learning rate), as Smith's method is commonly read (2015, https://arxiv.org/abs/1506.01186).
+            how: `"steepest"` takes the learning rate around which the loss falls fastest (over the logarithm of the
+                learning rate, a tenth of the batches to each side, since batches differ), as Smith's method is commonly
+                read (2015, https://arxiv.org/abs/1506.01186).
                 `"valley"` takes the middle of the longest series of learning rates, from left to right and not
                 necessarily adjacent, along which the loss falls; it is less easily misled by a single jump.
 
@@ -246,10 +246,11 @@ class LRFinder(AnyCallback):
 
 
 def _steepest(losses: Sequence[float]) -> Optional[int]:
-    """Where the losses fall fastest, by central differences; None where they fall nowhere."""
-    (slopes,) = torch.gradient(torch.tensor(losses, dtype=torch.float64))
-    place = int(slopes.argmin())
-    return place if slopes[place] < 0 else None
+    """The middle of the tenths before and after it over which the losses fall most; None where they fall nowhere."""
+    reach = max(1, len(losses) // 10)
+    falls = [before - after for before, after in zip(losses, losses[2 * reach :], strict=False)]
+    most = max(falls)
+    return falls.index(most) + reach if most > 0 else None
 
 
 def _valley(losses: Sequence[float]) -> Optional[int]:

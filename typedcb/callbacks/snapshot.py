@@ -29,7 +29,9 @@ def load_weights(model: nn.Module, weights: Weights) -> None:
         model: The model that they were copied from.
         weights: The copy.
     """
-    model.load_state_dict(dict(weights))
+    model.load_state_dict(
+        {name: value if isinstance(value, Tensor) else copy.deepcopy(value) for name, value in weights}
+    )
 
 
 def _copied(value: object, device: Optional[str]) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Callable, Final, Literal, Optional
 
@@ -90,8 +91,11 @@ class TorchScheduler(AnyCallback):
         self._begin_anew()
         scheduler = self.factory(self.learn.opt)
         _refuse_plateau(isinstance(scheduler, ReduceLROnPlateau))
-        for _ in range(self.steps.value):
-            scheduler.step()
+        if self.steps.value:  # a fit that is taken up: torch warns, since this optimizer has not stepped yet
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
+                for _ in range(self.steps.value):
+                    scheduler.step()
         return scheduler
 
     def _begin_anew(self) -> None:
