@@ -89,7 +89,7 @@ def test_an_empty_list_in_a_loop_of_ones_own_is_refused() -> None:
 
 
 def test_a_generator_is_refused_since_each_epoch_runs_through_it() -> None:
-    with pytest.raises(BatchError, match="train_dl is a generator, which can be run through only once.*list"):
+    with pytest.raises(BatchError, match=r"train_dl is a generator, which can be run through only once.*list"):
         DataBunch(pair for pair in pairs(2))
     with pytest.raises(BatchError, match="valid_dl is a zip, which can be run through only once"):
         DataBunch(pairs(2), zip([1], [2], strict=True))  # type: ignore[arg-type]

@@ -210,6 +210,7 @@ class Run(Generic[X, Y, P]):
     def _batches(self, batch: B, dl: Iterable[tuple[X, Y]]) -> Iterator[B]:
         cursor: Cursor[X, Y, P] = batch.cursor
         self.cursor = cursor
+        cursor.index = -1
         begins, ends = bool(cursor.plan.begin_batch), bool(cursor.plan.after_batch)
         try:
             # What is done for each batch here and in the scopes is all that a loop costs when nobody listens: few
@@ -231,7 +232,8 @@ class Run(Generic[X, Y, P]):
         except GeneratorExit:  # the body was left by a break; whatever comes next ends the batch
             raise
         except BaseException as error:
-            place(error, f"in loading batches, epoch {cursor.epoch}, {cursor.phase}, after batch {cursor.index}")
+            moment = "before the first batch" if cursor.index < 0 else f"after batch {cursor.index}"
+            place(error, f"in loading batches, epoch {cursor.epoch}, {cursor.phase}, {moment}")
             raise
 
     def close_pass(self) -> None:
