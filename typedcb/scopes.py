@@ -219,6 +219,9 @@ class Cursor(Generic[X, Y, P]):
     index: int
     """The batch's number in this pass over the data, from 0."""
 
+    steps: int
+    """How many training batches of this fit have been stepped on."""
+
     plan: BatchPlan[X, Y, P]
     """Whom to call at its events."""
 
@@ -284,7 +287,7 @@ class Cursor(Generic[X, Y, P]):
         self.pred = detached(self.pred)
         if self._furthest == PREDICTED:
             return self._after_pred()
-        self._loss = self._loss.detach()
+        self._loss = detached(self._loss)  # anything, in a batch that failed because it is no tensor
         if self._furthest == LOSS:
             return self._after_loss()
         return self._after_backward() if self._furthest == BACKWARD else self._after_step()
