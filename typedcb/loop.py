@@ -164,6 +164,7 @@ class Run(Generic[X, Y, P]):
     def __init__(self, loop: Loop[X, Y, P]) -> None:
         self.cursor = None
         self._validating: Optional[int] = None
+        self._cut_short: Optional[Cursor[X, Y, P]] = None
         self._loop = loop
         self._cancel: Optional[CancelTrain] = None
 
@@ -225,7 +226,8 @@ class Run(Generic[X, Y, P]):
                 if not cursor.cancelled:
                     yield batch
                 if ends or cursor.stage != STEPPED:
-                    if not self.close_batch():
+                    self.close_batch()
+                    if self._cancel is not None or self._cut_short is cursor:
                         return
                     cursor.steps, self.cursor = self.steps, cursor  # a pass in the body may have taken its place
             cursor.stage = ENDED
@@ -243,15 +245,11 @@ class Run(Generic[X, Y, P]):
         if epoch is not None and self.plan.after_validate and not self.cancelled:
             self.note(fold(hooks.AFTER_VALIDATE, self.plan.after_validate, AfterValidate(epoch)))
 
-    def close_batch(self) -> bool:
-        """Ends the batch that is open, if one is: after_cancel_batch, after_batch and after_cancel_epoch fire.
-
-        Returns:
-            Whether the pass over the data goes on.
-        """
+    def close_batch(self) -> None:
+        """Ends the batch that is open, if one is: after_cancel_batch, after_batch and after_cancel_epoch fire."""
         cursor = self.cursor
         if cursor is None or cursor.stage == ENDED:
-            return True
+            return
         cancel = cursor.take_cancel()
         if isinstance(cancel, CancelBatch):
             if cursor.plan.after_cancel_batch:
@@ -265,9 +263,9 @@ class Run(Generic[X, Y, P]):
             if isinstance(answer, Cancel) and not isinstance(cancel, CancelTrain):
                 cancel = answer
         if isinstance(cancel, CancelEpoch):
+            self._cut_short = cursor
             self.tell_cancel_epoch(cursor.epoch, cancel)
         self.note(cancel)
-        return cancel is None
 
     def tell_cancel_epoch(self, epoch: int, cancel: CancelEpoch) -> None:
         """Fires after_cancel_epoch."""
