@@ -113,6 +113,17 @@ def test_a_fit_taken_up_in_the_middle_goes_on_in_the_middle() -> None:
     assert seen == [0.5, 0.625, 0.75, 0.875]
 
 
+def test_v1s_phases_are_a_combined_schedule_that_begins_each_phase_with_its_start() -> None:
+    recorded = SCENARIOS["v1cb/general_scheduler/3+5"]
+    learn = learner(opt_func=partial(SGD, lr=0.1, momentum=0.9))
+    learn.add(ParamScheduler, LR, combine((3 / 8, linear(0.1, 0.4)), (5 / 8, cosine(0.2, 0.05))))
+    recorder = learn.add(Recorder)
+    learn.fit(2)
+    theirs = [0.2 if i == 3 else lr for i, lr in enumerate(recorded["lr_per_batch"])]
+    assert recorded["lr_per_batch"][3] == 0.4, "the end of the phase before"
+    assert [lr for (lr,) in recorder.params] == pytest.approx(theirs, rel=1e-12)
+
+
 def test_a_second_fit_has_its_own_length() -> None:
     learn = learner(valid=False)
     learn.add(ParamScheduler, LR, linear(0.0, 1.0))
