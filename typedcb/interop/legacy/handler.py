@@ -57,7 +57,7 @@ class LearnerOf04(StandIn):
     """Ends the pass over the data that is under way; it is cleared when it is read, after each batch and epoch."""
 
     def __init__(self, learn: Learner[object, object, object]) -> None:
-        super().__init__(learn, "model", "data", "loss_func", "opt", "device")
+        super().__init__("learner", learn, "model", "data", "loss_func", "opt", "device")
         self.stop = False
 
 
@@ -140,6 +140,7 @@ class HandlerCallbacks(LegacyCallbacks):
     @override
     def after_fit(self, event: AfterFit) -> None:
         """Tells all old callbacks, but as in the original not of a fit that was refused, or failed."""
+        self.broken.value = False
         if self.refused.value or isinstance(event.outcome, Failed):
             return
         if self.idle.value:

@@ -72,18 +72,20 @@ class LegacyCallbacks(AnyLearnerCallback):
         if errors:
             raise errors[0]
 
-    def _warn(self, old: Old, hook: str, lesson: str) -> None:
-        """Warns at the old hook's own line, once.
+    def _warn(self, old: Old, hook: str, lesson: str, *, once: str = "") -> None:
+        """Warns at the old hook's own line, once for each hook.
 
         Args:
             old: The old callback.
             hook: The hook's name in its own system.
             lesson: What the hook did, what comes of it, and what to write instead.
+            once: What is said once in all hooks together; the lesson in each of them by default.
         """
         text = f"{name_of(old)}.{hook} {lesson}"
-        if text in self.said:
+        key = f"{name_of(old)} {once}" if once else text
+        if key in self.said:
             return
-        self.said.add(text)
+        self.said.add(key)
         file, line = _line_of(class_of(old), hook)
         warnings.warn_explicit(text, LegacyWarning, file, line)
 

@@ -58,7 +58,7 @@ class Runner(StandIn):
     """In lesson 04: ends the pass over the data that is under way, or the next one."""
 
     def __init__(self, learn: Learner[object, object, object]) -> None:
-        super().__init__(learn, "model", "data", "loss_func", "opt", "device")
+        super().__init__("runner", learn, "model", "data", "loss_func", "opt", "device")
         self.learn = self
         self.epochs = self.epoch = self.n_iter = self.iters = 0
         self.n_epochs = 0.0
@@ -78,12 +78,16 @@ def bound(callbacks: Old, run: Runner) -> tuple[Old, ...]:
 
 
 def name_them(adapter: LegacyCallbacks, run: Runner) -> None:
-    """Puts each old callback into the runner under its own name, as the course did, unless that is taken."""
+    """Puts each old callback into the runner under its own name, as the course did, unless the runner needs it.
+
+    Of several with one name the last is kept.
+    """
     for old in adapter.callbacks:
         name: object = getattr(old, "name", None)
         if not isinstance(name, str):
             continue
-        if name in _SHADOWS or hasattr(run, name):
+        held = any(getattr(run, name, None) is other for other in adapter.callbacks)
+        if not held and (name in _SHADOWS or hasattr(run, name)):
             adapter._warn(
                 old, "name", f"is '{name}', which the runner has already: the old one lost its own. Rename the class."
             )
@@ -145,6 +149,7 @@ def warn_of_shadows(adapter: LegacyCallbacks, old: Old, hook: str, names: Sequen
             hook,
             f"assigned self.{name}, which changes nothing and hides the runner's from this callback for good: "
             f"write self.run.{name} = ..., or event.with_... in a typed callback.",
+            once=f"shadows {name}",
         )
 
 

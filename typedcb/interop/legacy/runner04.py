@@ -137,6 +137,7 @@ class Runner04Callbacks(LegacyCallbacks):
     @override
     def after_fit(self, event: AfterFit) -> None:
         """Tells all old callbacks, whatever the others do; in the original one's error kept the rest from it."""
+        self.broken.value = False
         self._raise(self._call_all(partial(self._ask, old, "after_fit") for old in self.callbacks))
 
     def _tell(self, hook: str) -> bool:

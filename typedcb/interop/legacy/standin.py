@@ -24,12 +24,13 @@ class StandIn:
     """Hands what is asked of it on to something else, as far as that is shared.
 
     Args:
+        what: What it stands for, in words for error messages.
         target: Whose attributes are shared.
         shared: The names that are handed on.
     """
 
-    def __init__(self, target: object, *shared: str) -> None:
-        vars(self).update(_target=target, _shared=shared)
+    def __init__(self, what: str, target: object, *shared: str) -> None:
+        vars(self).update(_what=what, _target=target, _shared=shared)
 
     def __getattr__(self, name: str) -> Any:  # Any: whatever the target has under that name
         own = vars(self)
@@ -41,7 +42,7 @@ class StandIn:
         near = difflib.get_close_matches(name, there, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(there)} at this moment."
         raise AttributeError(
-            f"'{name}' is not there: a typed learner stands in for the old {type(self).__name__.lower()}, and {hint}"
+            f"'{name}' is not there: a typed learner stands in for the old {own.get('_what', 'one')}, and {hint}"
         )
 
     @override

@@ -158,7 +158,9 @@ class V1Callbacks(LegacyCallbacks):
         """on_train_end, of all that began, whatever the others do; in v1 one's error kept the rest from it."""
         exception = event.outcome.error if isinstance(event.outcome, Failed) else False
         ready = self.callbacks[: self.begun.value]
-        self._raise(self._call_all(partial(self._ask, old, "train_end", exception=exception) for old in ready))
+        errors = self._call_all(partial(self._ask, old, "train_end", exception=exception) for old in ready)
+        self.state["skip_validate"] = self.broken.value = False  # a validation by itself may follow
+        self._raise(errors)
 
     def _go_on_without_backward(self) -> None:
         """What v1 did when backward was skipped: it stepped on the gradients that were there, if any."""

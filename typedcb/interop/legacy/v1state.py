@@ -103,8 +103,16 @@ class OptimizerOfV1(StandIn):
     """A torch optimizer with v1's `lr`, `mom` and `wd`: set for all groups, read from the last."""
 
     def __init__(self, opt: Optimizer) -> None:
-        super().__init__(opt, "param_groups", "state", "step", "zero_grad", "state_dict", "load_state_dict")
+        super().__init__(
+            "optimizer", opt, "param_groups", "state", "step", "zero_grad", "state_dict", "load_state_dict"
+        )
         vars(self)["_groups"] = opt.param_groups
+
+    @property
+    def opt(self) -> Optimizer:
+        """The torch optimizer itself."""
+        opt: Optimizer = vars(self)["_target"]
+        return opt
 
     def _read(self, name: str) -> float:
         return float(vars(self)["_groups"][-1][name])
@@ -150,14 +158,18 @@ class LearnerOfV1(StandIn):
     """What old callbacks of v1 get as `learn`."""
 
     def __init__(self, learn: Learner[object, object, object]) -> None:
-        super().__init__(learn, "model", "data", "loss_func", "device")
-        vars(self)["_learn"] = learn
+        super().__init__("learner", learn, "model", "data", "loss_func", "device")
+        vars(self).update(_learn=learn, _opt=OptimizerOfV1(learn.opt))
         self.metrics: list[Old] = []
 
     @property
     def opt(self) -> OptimizerOfV1:
         """The optimizer, with v1's `lr`, `mom` and `wd`."""
-        return OptimizerOfV1(vars(self)["_learn"].opt)
+        own = vars(self)
+        wrapper: OptimizerOfV1 = own["_opt"]
+        if wrapper.opt is not own["_learn"].opt:
+            wrapper = own["_opt"] = OptimizerOfV1(own["_learn"].opt)
+        return wrapper
 
 
 def misspelt(callbacks: Iterable[Old]) -> Iterator[tuple[Old, str, str]]:
