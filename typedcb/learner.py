@@ -189,6 +189,7 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
         """
         model, loss_func = self._model, self._loss_func
         model.train()
+        self.opt.zero_grad()  # an earlier fit that failed after backward has left its gradients
         with self.added(*self._made(cbs, cb_funcs)), self._loop.fit(n_epochs) as fit:
             for epoch in fit.epochs():
                 for batch in epoch.train(placed(self._data.train_dl, self._device)):
