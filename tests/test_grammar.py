@@ -340,7 +340,7 @@ class Reference:
             raise
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=500)
 @given(program=programs, shape=shapes)
 def test_a_learner_does_what_the_loop_by_hand_does(program: list[tuple[Decision, ...]], shape: Shape) -> None:
     first, last, scripted = Recorder(), Last(), [Scripted(script) for script in program]
@@ -417,7 +417,7 @@ def run_body(way: Iterator[Body], batch: Any, model: Weight, opt: SGD | None) ->
     return leave.by
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=500)
 @given(
     program=programs,
     shape=shapes,
