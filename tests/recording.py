@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
-from typedcb import Callback
+from typedcb import Callback, Series, series
 from typedcb.hooks import HOOKS
 
 
@@ -46,12 +46,18 @@ class Recorder(EveryHook):
 
     order: ClassVar[int] = -1000
 
-    seen: list[Seen] = field(default_factory=list)
-    events: list[Any] = field(default_factory=list)
+    told: Series[tuple[Seen, Any]] = series(reset="never")
 
     def decide(self, hook: str, event: Any) -> None:
-        self.seen.append(Seen.of(hook, event))
-        self.events.append(event)
+        self.told.append((Seen.of(hook, event), event))
+
+    @property
+    def seen(self) -> list[Seen]:
+        return [seen for seen, _ in self.told]
+
+    @property
+    def events(self) -> list[Any]:
+        return [event for _, event in self.told]
 
     @property
     def hooks(self) -> list[str]:
@@ -59,7 +65,7 @@ class Recorder(EveryHook):
 
     def of(self, *hooks: str) -> list[Any]:
         """The events of these hooks."""
-        return [event for seen, event in zip(self.seen, self.events, strict=True) if seen.hook in hooks]
+        return [event for seen, event in self.told if seen.hook in hooks]
 
 
 @dataclass(frozen=True)

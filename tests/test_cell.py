@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import attrs
 import pytest
@@ -24,7 +24,7 @@ class Counts(AnyCallback):
     per_epoch: Cell[int] = cell(0, reset="epoch")
     per_fit: Cell[int] = cell(0, reset="fit")
     ever: Cell[int] = cell(0, reset="never")
-    seen: list[tuple[str, int, int, int]] = field(default_factory=list)
+    seen: Annotated[list[tuple[str, int, int, int]], "of all fits"] = field(default_factory=list)
 
     def begin_fit(self, event: object) -> None:
         self.note("begin_fit")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple
 
@@ -29,10 +29,12 @@ from typedcb import (
     Completed,
     Failed,
     Loop,
+    Series,
     SkipBackward,
     SkipStep,
     SkipValidate,
     SkipZeroGrad,
+    series,
 )
 
 # ---------------------------------------------------------------------------------------------------- the grammar
@@ -167,12 +169,11 @@ class Scripted(EveryHook):
     """Does what its script says the n-th time that a hook is called, and writes down what it was called with."""
 
     script: tuple[Decision, ...]
-    heard: list[Seen] = field(default_factory=list)
-    calls: dict[str, int] = field(default_factory=dict)
+    heard: Series[Seen] = series(reset="never")
 
     def decide(self, hook: str, event: Any) -> object:
         self.heard.append(Seen.of(hook, event))
-        decision = due(self.script, self.calls, hook)
+        decision = due(self.script, self.heard, hook)
         if decision is None:
             return None
         if decision.act == "error":
@@ -187,10 +188,10 @@ class Scripted(EveryHook):
         return cancel
 
 
-def due(script: Iterable[Decision], calls: dict[str, int], hook: str) -> Decision | None:
-    """The decision for this call of a hook, which is counted."""
-    calls[hook] = calls.get(hook, -1) + 1
-    return next((each for each in script if (each.hook, each.at) == (hook, calls[hook])), None)
+def due(script: Iterable[Decision], heard: Iterable[Seen], hook: str) -> Decision | None:
+    """The decision for the last call of a hook that was heard."""
+    nth = sum(seen.hook == hook for seen in heard) - 1
+    return next((each for each in script if (each.hook, each.at) == (hook, nth)), None)
 
 
 REPLACE: dict[str, Callable[[Any], Any]] = {
@@ -221,7 +222,6 @@ class Reference:
         self.program = program
         self.shape = shape
         self.heard: list[list[Seen]] = [[] for _ in program]
-        self.calls: list[dict[str, int]] = [{} for _ in program]
         self.w, self.grad, self.steps = 1.0, 0.0, 0
         self.errors: list[str] = []
         self.end = "completed"
@@ -233,7 +233,7 @@ class Reference:
             if only is not None and number != only:
                 continue
             self.heard[number].append(Seen(hook, *(where or (None, None, None))))
-            decision = due(script, self.calls[number], hook)
+            decision = due(script, self.heard[number], hook)
             if decision is None:
                 continue
             if decision.act == "error":
@@ -358,7 +358,7 @@ def test_a_learner_does_what_the_loop_by_hand_does(program: list[tuple[Decision,
 
     assert_grammatical(first.seen)
     assert (end, errors) == (expected.end, expected.errors)
-    assert [each.heard for each in scripted] == expected.heard
+    assert [list(each.heard) for each in scripted] == expected.heard
     assert learn.model.w.item() == expected.w
     assert len(real_steps) == expected.steps == len(first.of("after_step"))
     assert type(first.events[-1].outcome) is {"completed": Completed, "cancelled": Cancelled}.get(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import pytest
 import torch
@@ -65,7 +65,7 @@ class Reads(AnyCallback):
     """Depends on a cell."""
 
     of: Cell[float]
-    read: list[float] = field(default_factory=list)
+    read: Annotated[list[float], "of all fits"] = field(default_factory=list)
 
     def after_epoch(self, event: object) -> None:
         self.read.append(self.of.value)
