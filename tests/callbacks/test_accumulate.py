@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import pytest
 import torch
@@ -53,12 +54,13 @@ def test_it_equals_training_on_the_batches_of_a_group_put_together(n: int, reduc
     torch.testing.assert_close(weights(parts), weights(whole))
 
 
-def test_clipping_sees_the_gradient_of_the_whole_group() -> None:
+@pytest.mark.parametrize("by", ["norm", "value"])
+def test_clipping_sees_the_gradient_of_the_whole_group(by: Literal["norm", "value"]) -> None:
     data = batches(6, 6, 6, 6)
     whole, parts = learner(joined(data, 2)), learner(data)
-    parts.add(GradientClip, clip=0.05)  # attached first, and runs after all the same
+    parts.add(GradientClip, clip=0.05, by=by)  # attached first, and runs after all the same
     parts.add(GradientAccumulation, n=2)
-    whole.add(GradientClip, clip=0.05)
+    whole.add(GradientClip, clip=0.05, by=by)
 
     whole.fit(2)
     parts.fit(2)

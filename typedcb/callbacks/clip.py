@@ -39,7 +39,10 @@ class GradientClip(AnyCallback):
     @override
     def after_backward(self, event: BatchEvent) -> None:
         """Clips the gradients."""
+        trained = [parameter for parameter in self.learn.model.parameters() if parameter.grad is not None]
+        if not trained:
+            return  # accumulation holds the gradients back, or all of the model is frozen
         if self.by == "norm":
-            nn.utils.clip_grad_norm_(self.learn.model.parameters(), self.clip)
+            nn.utils.clip_grad_norm_(trained, self.clip)
         else:
-            nn.utils.clip_grad_value_(self.learn.model.parameters(), self.clip)
+            nn.utils.clip_grad_value_(trained, self.clip)
