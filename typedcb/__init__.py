@@ -12,6 +12,7 @@ What is where, and which way imports go (a module imports only from lines above 
     callbacks               the ready-made ones
     learner                 a model, its data, its loss and its optimizer on that loop
     interop                 callbacks of other systems
+    check, mypy             mistakes that no type checker sees, found in the source; the same as a mypy plugin
     cli                     the command line
 
 Everything that needs torch is loaded when it is first asked for, so that `import typedcb` by itself is quick.

@@ -44,7 +44,7 @@ from .events import (
 )
 from .hooks import HOOKS, P_contra, X_contra, Y_contra
 from .outcomes import CancelTrain, InBatch, InEpoch, SkipBackward, SkipStep, SkipValidate, SkipZeroGrad
-from .rules import name_problem, signature_problem
+from .rules import frozen_problem, mutable_attributes, name_problem, signature_problem
 
 if TYPE_CHECKING:
     from torch import Tensor as Tensor  # what the type variables' defaults name
@@ -102,10 +102,20 @@ def check_frozen(cls: type) -> None:
     params = vars(cls).get("__dataclass_params__")
     frozen_by_attrs = "__attrs_attrs__" in vars(cls) and attrs.inspect(cls).is_frozen
     if not (frozen_by_attrs if params is None else params.frozen):
-        raise CallbackError(
-            f"{cls.__name__} is no frozen dataclass: write @dataclass(frozen=True) above class {cls.__name__} "
-            "(or @attrs.frozen). What changes in a callback belongs into a Cell."
-        )
+        raise CallbackError(frozen_problem(cls.__name__))
+
+
+def check_fields(cls: type) -> None:
+    """Refuses a class with a field or a class attribute that changes in place.
+
+    Args:
+        cls: The class, its decorator not yet applied.
+
+    Raises:
+        CallbackError: It names the class, the field and what to write instead.
+    """
+    for name, problem in mutable_attributes(cls):
+        raise CallbackError(f"{cls.__name__}.{name} {problem}")
 
 
 def field_values(callback: SomeCallback) -> dict[str, object]:
@@ -220,6 +230,7 @@ class Callback(Generic[X_contra, Y_contra, P_contra]):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         check_methods(cls)
+        check_fields(cls)
         for name, value in vars(cls).items():
             if factory := _state_factory(value):
                 factory.name = f"{cls.__name__}.{name}"

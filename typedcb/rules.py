@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import ast
+import collections
 import difflib
 import inspect
-from typing import Final, Optional
+from typing import Callable, Final, Iterator, Mapping, Optional, get_origin
 
 from .hooks import HOOKS
 
@@ -117,3 +119,178 @@ def signature_problem(name: str, function: object) -> Optional[str]:
     except TypeError as error:
         return f"is called with one event, and cannot be ({error}): {expected}"
     return None
+
+
+def frozen_problem(cls: str) -> str:
+    """What is wrong with a callback class that can change after it was made.
+
+    Args:
+        cls: The class's name.
+    """
+    return (
+        f"{cls} is no frozen dataclass: write @dataclass(frozen=True) above class {cls} "
+        "(or @attrs.frozen). What changes in a callback belongs into a Cell."
+    )
+
+
+_MUTABLE: Final[Mapping[str, str]] = {
+    "list": "list",
+    "List": "list",
+    "MutableSequence": "list",
+    "deque": "deque",
+    "Deque": "deque",
+    "dict": "dict",
+    "Dict": "dict",
+    "MutableMapping": "dict",
+    "defaultdict": "dict",
+    "DefaultDict": "dict",
+    "OrderedDict": "dict",
+    "Counter": "dict",
+    "set": "set",
+    "Set": "set",
+    "MutableSet": "set",
+    "bytearray": "bytearray",
+}
+"""Names of classes whose instances change in place, and what people call these."""
+
+_MUTABLE_HOMES: Final = ("builtins", "typing", "typing_extensions", "collections", "collections.abc")
+
+_TRANSPARENT: Final = ("Optional", "Union", "Final", "ClassVar")
+
+_MUTABLE_TYPES: Final = (list, dict, set, bytearray, collections.deque)
+
+_INSTEAD: Final[Mapping[str, str]] = {
+    "list": "a tuple for a setting, series() for a history",
+    "deque": "a tuple for a setting, series() for a history",
+    "dict": "a frozen class or a Mapping for a setting, a cell for each value that changes",
+    "set": "a frozenset for a setting, a cell with a frozenset for what changes",
+    "bytearray": "bytes for a setting, a cell with bytes for what changes",
+}
+
+
+def mutable_problem(kind: str, *, shared: bool, in_cell: bool = False) -> str:
+    """What is wrong with a field or class attribute that changes in place.
+
+    Args:
+        kind: `list`, `dict`, `set` and the like, or the name of another class.
+        shared: Whether all instances have the same one.
+        in_cell: Whether a cell holds it.
+    """
+    instead = _INSTEAD.get(kind, "a frozen class for a setting, a cell for each value that changes")
+    if in_cell:
+        return f"is a cell with a {kind}, whose initial value would change with it, so that no reset helps: {instead}."
+    if shared:
+        return f"is a {kind} that all instances share, in every fit: {instead}."
+    return (
+        f"is a {kind}, which no reset and no saved state of the callback knows of: {instead}. "
+        f'Where it is meant all the same, Annotated[..., "why"] says so.'
+    )
+
+
+_READ_ONLY: Final = ("Mapping", "Sequence", "Collection", "Iterable", "Sized", "Container", "AbstractSet", "Annotated")
+
+
+def may_hold_anything(annotation: Optional[ast.AST], meaning: Callable[[ast.AST], str]) -> bool:
+    """Whether a field's annotation lets it change in place: not so where it can only be read, or says why it may.
+
+    Args:
+        annotation: The annotation, as it is written; None where there is none.
+        meaning: The full name of what a name in it stands for.
+    """
+    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
+        annotation = _expression(annotation.value)
+    if annotation is None:
+        return True
+    head = annotation.value if isinstance(annotation, ast.Subscript) else annotation
+    return meaning(head).rpartition(".")[2] not in _READ_ONLY
+
+
+def mutable_annotation(annotation: ast.AST, meaning: Callable[[ast.AST], str]) -> Optional[str]:
+    """The kind of mutable class that a field is annotated as, `cell of list` where it stands in a Cell; or None.
+
+    Args:
+        annotation: The annotation, as it is written.
+        meaning: The full name of what a name in it stands for.
+    """
+    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
+        parsed = _expression(annotation.value)
+        return None if parsed is None else mutable_annotation(parsed, meaning)
+    if isinstance(annotation, ast.BinOp):
+        return mutable_annotation(annotation.left, meaning) or mutable_annotation(annotation.right, meaning)
+    head = annotation.value if isinstance(annotation, ast.Subscript) else annotation
+    home, _, name = meaning(head).rpartition(".")
+    if isinstance(annotation, ast.Subscript) and name != "Annotated":  # which says why it is meant
+        arguments = annotation.slice.elts if isinstance(annotation.slice, ast.Tuple) else [annotation.slice]
+        inner = next(filter(None, (mutable_annotation(argument, meaning) for argument in arguments)), None)
+        if name in _TRANSPARENT:
+            return inner
+        if name == "Cell":
+            return f"{CELL_OF}{inner}" if inner else None
+    is_view = (home, name) == ("collections.abc", "Set")  # the abstract class of what does not change
+    return _MUTABLE.get(name) if home in _MUTABLE_HOMES and not is_view else None
+
+
+CELL_OF: Final = "cell of "
+"""What stands before the kind of a mutable value in a Cell."""
+
+
+def _expression(text: str) -> Optional[ast.expr]:
+    try:
+        return ast.parse(text, mode="eval").body
+    except SyntaxError:
+        return None
+
+
+def mutable_attributes(cls: type) -> Iterator[tuple[str, str]]:
+    """The fields and class attributes of a class that change in place: each name, and what is wrong with it.
+
+    Args:
+        cls: The class, its decorator not yet applied. Bases are left alone.
+    """
+    annotations = _annotations(cls)
+    values: dict[str, object] = {name: value for name, value in vars(cls).items() if not _is_dunder(name)}
+    for name in dict.fromkeys((*annotations, *values)):
+        value = values.get(name)
+        annotation = _expression(_spelling(annotations.get(name, "")))
+        kind = None if annotation is None else mutable_annotation(annotation, _bare_meaning)
+        if kind is None and may_hold_anything(annotation, _bare_meaning):
+            kind = _kind_made(value)
+        made = type(value)
+        if issubclass(made, _MUTABLE_TYPES):
+            yield name, mutable_problem(made.__name__, shared=True)
+        elif kind is not None:
+            yield name, mutable_problem(kind.removeprefix(CELL_OF), shared=False, in_cell=kind.startswith(CELL_OF))
+
+
+def _kind_made(value: object) -> Optional[str]:
+    """The kind of mutable value that a field's declaration makes for each instance."""
+    factory: object = getattr(value, "default_factory", None)
+    made = get_origin(factory) or factory  # list[int] makes lists
+    return made.__name__ if inspect.isclass(made) and issubclass(made, _MUTABLE_TYPES) else None
+
+
+def _annotations(cls: type) -> Mapping[str, object]:
+    """The annotations that a class has itself."""
+    try:
+        return inspect.get_annotations(cls)
+    except NameError:  # from Python 3.14 on they are evaluated here, and a name may be a type checker's alone
+        return {}
+
+
+def _spelling(annotation: object) -> str:
+    """An annotation as one writes it, whether it has been evaluated or not."""
+    if inspect.isclass(annotation) and not hasattr(annotation, "__origin__"):
+        return annotation.__qualname__
+    return annotation if isinstance(annotation, str) else repr(annotation)
+
+
+def _bare_meaning(node: ast.AST) -> str:
+    """The full name of a class of the standard library's, by the last part of its name alone."""
+    if isinstance(node, ast.Attribute):
+        return f"{'collections.abc' if node.attr == 'Set' else 'typing'}.{node.attr}"
+    name: str = getattr(node, "id", "")
+    return f"{'collections.abc' if name == 'Set' else 'typing'}.{name}"
+
+
+def _is_dunder(name: str) -> bool:
+    return name.startswith("__") and name.endswith("__")

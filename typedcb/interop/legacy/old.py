@@ -7,7 +7,7 @@ import warnings
 from dataclasses import dataclass, field
 from functools import partial
 from types import FunctionType
-from typing import Any, Final, Iterable, Sequence, Union
+from typing import Annotated, Any, Final, Iterable, Sequence, Union
 
 from typing_extensions import TypeAlias, TypeIs
 
@@ -42,7 +42,9 @@ class LegacyCallbacks(AnyLearnerCallback):
     broken: Cell[bool] = cell(False, saved=False)
     """Whether one of them has raised an error, which is on its way out of the fit."""
 
-    said: set[str] = field(default_factory=set[str], init=False, repr=False, compare=False)
+    said: Annotated[set[str], "no state of a fit: it only grows"] = field(
+        default_factory=set[str], init=False, repr=False, compare=False
+    )
     """What has been warned about: each thing is said once."""
 
     def _call(self, function: Old, *args: object, **kwargs: object) -> Old:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Mapping, Optional, Union
+from typing import Annotated, Mapping, Optional, Union
 
 from typing_extensions import TypeIs, override
 
@@ -40,7 +40,7 @@ class V1Callbacks(LegacyCallbacks):
     run: LearnerOfV1
     """What the old callbacks get as `learn`."""
 
-    state: State = field(default_factory=begun)
+    state: Annotated[State, "v1's hooks are given a dict, which begin_fit fills anew"] = field(default_factory=begun)
     """What the hooks are given as keyword arguments, by v1's names."""
 
     means: Means = field(default_factory=Means)

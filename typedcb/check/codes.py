@@ -1,0 +1,79 @@
+"""The code of each rule: what to write into `# typedcb: ignore[...]`, or into mypy's `disable_error_code`."""
+
+from __future__ import annotations
+
+from typing import Final, Iterable, Mapping
+
+import attrs
+
+
+@attrs.frozen
+class Code:
+    """The code of a rule."""
+
+    name: str
+    """What stands in brackets behind a message, such as `typedcb-unknown-hook`."""
+
+    summary: str
+    """What the rule is about, in a few words."""
+
+    default: bool = True
+    """Whether the rule is on where nobody says anything of it."""
+
+
+UNKNOWN_HOOK: Final = Code("typedcb-unknown-hook", "A method that reads as a hook's and is none")
+NOT_FROZEN: Final = Code("typedcb-not-frozen", "A callback that is no frozen dataclass")
+SELF_ASSIGNMENT: Final = Code("typedcb-self-assignment", "An attribute of a callback set in one of its methods")
+MUTABLE_FIELD: Final = Code("typedcb-mutable-field", "A field or class attribute that can change in place")
+ILLEGAL_CANCEL: Final = Code("typedcb-illegal-cancel", "A Cancel where there is nothing that it could end")
+UNUSED_WITH: Final = Code("typedcb-unused-with", "A changed event that is not handed back")
+TOO_EARLY: Final = Code("typedcb-too-early", "A field of an event that first exists at a later one")
+TOO_LATE: Final = Code("typedcb-too-late", "A field of an earlier event, which this one does not have")
+GRAPH_IN_CELL: Final = Code("typedcb-graph-in-cell", "A loss or prediction kept together with its graph")
+UNDECLARED: Final = Code("typedcb-undeclared-dependency", "Another callback looked up in a hook")
+DEVICE_SYNC: Final = Code("typedcb-device-sync", "A wait for the device at every batch", default=False)
+
+CODES: Final[Mapping[str, Code]] = {
+    code.name: code
+    for code in (
+        UNKNOWN_HOOK,
+        NOT_FROZEN,
+        SELF_ASSIGNMENT,
+        MUTABLE_FIELD,
+        ILLEGAL_CANCEL,
+        UNUSED_WITH,
+        TOO_EARLY,
+        TOO_LATE,
+        GRAPH_IN_CELL,
+        UNDECLARED,
+        DEVICE_SYNC,
+    )
+}
+"""Every code by its name."""
+
+_PREFIX: Final = "typedcb-"
+
+
+def chosen(select: Iterable[str] = (), ignore: Iterable[str] = ()) -> frozenset[str]:
+    """The names of the codes that are to be reported.
+
+    Args:
+        select: Names of codes, with or without `typedcb-` before them, or `all`; those that are on by default, where
+            there are none.
+        ignore: Names of codes to leave out of these.
+
+    Raises:
+        ValueError: There is no such code.
+    """
+    on = {full for name in select for full in _named(name)}
+    off = {full for name in ignore for full in _named(name)}
+    return frozenset((on or {name for name, code in CODES.items() if code.default}) - off)
+
+
+def _named(name: str) -> frozenset[str]:
+    if name == "all":
+        return frozenset(CODES)
+    full = name if name.startswith(_PREFIX) else _PREFIX + name
+    if full not in CODES:
+        raise ValueError(f"there is no code {name}; the codes are {', '.join(CODES)}.")
+    return frozenset((full,))

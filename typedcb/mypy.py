@@ -1,0 +1,125 @@
+"""A mypy plugin that reports the rules of `typedcb.check`, each with its own error code.
+
+    [mypy]
+    plugins = typedcb.mypy
+
+mypy says which classes are callbacks, whatever way their bases have come; the rules read their source. Nothing here
+changes a type: whoever uses another type checker misses none, and runs `typedcb check` for the same rules.
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any, Callable, Final, Optional
+
+from mypy.errorcodes import ErrorCode
+from mypy.nodes import ClassDef, Context, TypeAlias, TypeInfo
+from mypy.options import Options
+from mypy.plugin import ClassDefContext, Plugin, ReportConfigContext, SemanticAnalyzerPluginInterface
+from mypy.types import Instance, get_proper_type
+from typing_extensions import override
+
+from . import __version__
+from .check.codes import CODES
+from .check.run import check_class
+from .check.source import Definition, Module, Sources
+
+_CALLBACK: Final = "typedcb.callback.Callback"
+
+ALL: Final = ErrorCode("typedcb", "Mistakes in training callbacks", "typedcb")
+"""The code above all others: to disable it disables them all."""
+
+ERROR_CODES: Final = {
+    code.name: ErrorCode(code.name, code.summary, "typedcb", default_enabled=code.default, sub_code_of=ALL)
+    for code in CODES.values()
+}
+"""mypy's codes by their names."""
+
+
+class TypedcbPlugin(Plugin):
+    """Looks at each class that has a callback among its bases."""
+
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
+        self._inner: set[str] = set()  # callbacks inside functions, which mypy finds by no name
+        self._read: dict[tuple[str, str], Optional[Module]] = {}
+
+    @override
+    def get_base_class_hook(self, fullname: str) -> Optional[Callable[[ClassDefContext], None]]:
+        """What to call for a class with this base; mypy asks for every base of every class."""
+        return self._check if self._is_callback(fullname) else None
+
+    @override
+    def report_config_data(self, ctx: ReportConfigContext) -> Any:  # Any: mypy takes whatever JSON can say
+        """What makes mypy check a module again when it changes."""
+        return {"typedcb": __version__, "codes": sorted(CODES)}
+
+    def _is_callback(self, fullname: str) -> bool:
+        if fullname in self._inner:
+            return True
+        symbol = self.lookup_fully_qualified(fullname)
+        node = symbol.node if symbol else None
+        if isinstance(node, TypeAlias):
+            target = get_proper_type(node.target)
+            node = target.type if isinstance(target, Instance) else None
+        return isinstance(node, TypeInfo) and node.has_base(_CALLBACK)
+
+    def _check(self, ctx: ClassDefContext) -> None:
+        api, defn = ctx.api, ctx.cls
+        if defn.info.fullname.startswith("typedcb.callback."):
+            return
+        self._inner.add(defn.info.fullname)
+        module = self._module(api, api.cur_mod_id)
+        node = None if module is None else _class_at(module, defn)
+        if module is None or node is None:
+            return  # the source is not to be had: a snippet on the command line, say
+        sources = Sources(lambda name: self._near(api, name))
+        for found in check_class(Definition(module, node), sources, frozenset(CODES)):
+            place = Context(found.line, found.column)
+            place.end_line = found.line
+            api.fail(found.message, place, code=ERROR_CODES[found.code])
+
+    def _near(self, api: SemanticAnalyzerPluginInterface, name: str) -> Optional[Module]:
+        """A module of the same project, or of typedcb: the names of others are not followed."""
+        top = name.partition(".")[0]
+        return self._module(api, name) if top in ("typedcb", api.cur_mod_id.partition(".")[0]) else None
+
+    def _module(self, api: SemanticAnalyzerPluginInterface, name: str) -> Optional[Module]:
+        file = api.modules.get(name)
+        if file is None or not file.path:
+            return None
+        path = _shadow(api.options, file.path)
+        try:
+            text = Path(path).read_text(encoding="utf-8-sig")
+        except (OSError, ValueError):
+            return None
+        if (name, text) not in self._read:
+            self._read[name, text] = _parsed(name, text, is_package=file.is_package_init_file())
+        return self._read[name, text]
+
+
+def _parsed(name: str, text: str, *, is_package: bool) -> Optional[Module]:
+    try:
+        return Module(name, text, is_package=is_package)
+    except SyntaxError:  # mypy says so itself
+        return None
+
+
+def _shadow(options: Options, path: str) -> str:
+    """The file that stands for a path: editors hand over their unsaved text so."""
+    return next((shadow for original, shadow in options.shadow_file or () if original == path), path)
+
+
+def _class_at(module: Module, defn: ClassDef) -> Optional[ast.ClassDef]:
+    named = module.classes.get(defn.name, [])
+    return min(named, key=lambda node: abs(node.lineno - defn.line), default=None)
+
+
+def plugin(version: str) -> type[Plugin]:
+    """Where mypy starts.
+
+    Args:
+        version: mypy's version.
+    """
+    return TypedcbPlugin
