@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test lint types bench peers clean
+.PHONY: demo test lint types docs bench peers oldest-mypy clean
 
 demo: $(READY)
 	$(BIN)/typedcb demo
@@ -23,11 +23,17 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/python -m pytest tests/typing
 
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 bench: $(READY)
 	$(BIN)/python -m benchmarks
 
 peers: $(READY)
 	$(BIN)/python -m benchmarks --peers
+
+oldest-mypy: $(READY)
+	$(BIN)/python tests/plugin/oldest.py
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

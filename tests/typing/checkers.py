@@ -92,7 +92,7 @@ def copy_project(root: Path) -> Project:
     for source in (*GOOD, *BAD):
         shutil.copy(source, root / source.name)
         sources[source.name] = source
-    for document in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+    for document in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
         if document.is_file() and (code := python_of(document.read_text())).strip():
             name = re.sub(r"\W", "_", name_of(document)) + ".py"
             (root / name).write_text(code)

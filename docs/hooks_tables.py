@@ -1,0 +1,118 @@
+"""Writes the two tables of why-hooks-answer-differently.md: python docs/hooks_tables.py.
+
+What a hook is given and may answer comes from the package; what that does, and what stood there before, from here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final, Iterator, Mapping
+
+from typedcb.hooks import HOOKS, HookSpec
+
+PAGE: Final = Path(__file__).resolve().parent / "why-hooks-answer-differently.md"
+
+_END_OF_FIT: Final = "`CancelTrain`: the fit ends"
+_IN_BATCH: Final = "the three Cancels as in `begin_batch`"
+
+EFFECTS: Final[Mapping[str, tuple[str, str, str]]] = {
+    "begin_fit": (
+        f"{_END_OF_FIT} before its first epoch",
+        "`return`: nothing is trained, and `after_fit` is not called",
+        "`on_train_begin`",
+    ),
+    "begin_epoch": (
+        f"`CancelEpoch`: the whole epoch is left out, with its validation and `after_epoch`; {_END_OF_FIT}",
+        "`continue`: on to the next epoch",
+        "`on_epoch_begin`",
+    ),
+    "begin_batch": (
+        "an event: the model sees that batch; `CancelBatch`: on to the next batch; `CancelEpoch`: the pass over the "
+        f"data ends, validation and `after_epoch` still come; {_END_OF_FIT}, without validation and `after_epoch`",
+        "`return` from `one_batch`: on to the next batch",
+        "`on_batch_begin`: `last_input`, `last_target` replace the batch",
+    ),
+    "after_pred": (
+        f"an event: the loss is computed of that prediction; {_IN_BATCH}",
+        "no such hook",
+        "`on_loss_begin`: `last_output` replaces the prediction",
+    ),
+    "after_loss": (
+        f"an event: backward runs on that loss; `SkipBackward`: no backward, no step; {_IN_BATCH}",
+        "`return` from `one_batch`: no backward, no step",
+        "`on_backward_begin`: `last_loss` replaces the loss; `skip_bwd` leaves backward out, and still steps",
+    ),
+    "after_backward": (
+        "`SkipStep`: no step, and the gradients stay, so that the next batch adds to them; `CancelBatch`: no step, "
+        "and the gradients are dropped; the other Cancels drop them too",
+        "`opt.step()` is left out, and the gradients are zeroed all the same",
+        "`on_backward_end`: `skip_step`; the gradients are zeroed all the same",
+    ),
+    "after_step": (
+        f"`SkipZeroGrad`: the gradients are not zeroed; {_IN_BATCH}",
+        "`opt.zero_grad()` is left out",
+        "`on_step_end`: `skip_zero`",
+    ),
+    "after_cancel_batch": ("nothing to answer: it tells who asked, and why", "no such hook", "none"),
+    "after_batch": (
+        f"`CancelEpoch`: the pass ends; {_END_OF_FIT}",
+        "no such hook; `learn.stop = True` ends the pass",
+        "`on_batch_end`: `stop_epoch`, `stop_training`",
+    ),
+    "after_cancel_epoch": ("nothing to answer", "no such hook", "none"),
+    "begin_validate": (
+        f"`SkipValidate`: no validation this time, `after_epoch` comes; {_END_OF_FIT}",
+        "the validation is left out",
+        "the flag `skip_validate`, which then holds for the rest of the fit",
+    ),
+    "after_validate": (f"{_END_OF_FIT}, without `after_epoch`", "no such hook", "none"),
+    "after_epoch": (_END_OF_FIT, "`break`: the fit ends", "`on_epoch_end`: `stop_training`"),
+    "after_cancel_train": ("nothing to answer", "no such hook", "none"),
+    "after_fit": ("nothing to answer: the fit is over", "nothing", "`on_train_end`, which is given `exception`"),
+}
+
+
+def new_fields(spec: HookSpec) -> list[str]:
+    """The fields of a hook's event that the event before it in the batch did not have."""
+    fields: tuple[str, ...] = getattr(spec.event, "__struct_fields__", ())
+    before: tuple[str, ...] = getattr(spec.event.__base__, "__struct_fields__", ())
+    return [name for name in fields if name not in before]
+
+
+def answers(spec: HookSpec) -> list[str]:
+    """What a hook may answer besides None."""
+    found = [f"event.{spec.replace}(...)"] if spec.replace else []
+    found += [spec.skip.__name__] if spec.skip else []
+    return found + [kind.__name__ for kind in spec.cancels]
+
+
+def _code(names: list[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _given() -> Iterator[str]:
+    yield "| hook | is given | with the new fields | may answer, besides `None` |"
+    yield "| --- | --- | --- | --- |"
+    for spec in HOOKS.values():
+        event = f"[`{spec.event.__name__}`](api/events.md#{spec.event.__module__}.{spec.event.__name__})"
+        yield f"| `{spec.name}` | {event} | {_code(new_fields(spec)) or 'none'} | {_code(answers(spec)) or 'nothing'} |"
+
+
+def _effects() -> Iterator[str]:
+    yield "| hook | what the answer does | what `False` did in notebook 04 | fastai v1 |"
+    yield "| --- | --- | --- | --- |"
+    for name in HOOKS:
+        yield f"| `{name}` | {' | '.join(EFFECTS[name])} |"
+
+
+def written(page: str) -> str:
+    """The page with both tables as they should be."""
+    for mark, lines in (("given", _given()), ("effects", _effects())):
+        begin, end = f"<!-- table: {mark} -->\n", "\n<!-- end -->"
+        before, _, rest = page.partition(begin)
+        page = "".join([before, begin, "\n", "\n".join(lines), "\n", end, rest.partition(end)[2]])
+    return page
+
+
+if __name__ == "__main__":
+    PAGE.write_text(written(PAGE.read_text()))

@@ -1,0 +1,221 @@
+"""The rules over a callback's source: `typedcb check` and the mypy plugin report the marked lines, and no others."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from running import CASES, HERE, ROOT, Found, marks, mypy, reported
+
+from typedcb.check import CODES, check_paths, check_text
+from typedcb.check.codes import chosen
+from typedcb.cli import main
+
+GOOD = (ROOT / "typedcb", ROOT / "examples", *sorted((ROOT / "tests" / "typing").glob("good*.py")))
+
+
+@pytest.fixture(scope="module")
+def by_mypy() -> dict[Found, str]:
+    return reported(mypy(*map(str, CASES), cache="plugin"))
+
+
+def by_check(*paths: Path) -> dict[Found, str]:
+    return {
+        (found.path.name, found.finding.line, found.finding.code): found.finding.message
+        for found in check_paths(paths, chosen(["all"]))
+    }
+
+
+@pytest.mark.parametrize("file", CASES, ids=lambda file: file.stem)
+def test_check_reports_the_marked_lines_and_no_others(file: Path) -> None:
+    assert set(by_check(file)) == marks(file)
+
+
+@pytest.mark.parametrize("file", CASES, ids=lambda file: file.stem)
+def test_the_plugin_reports_the_marked_lines_and_no_others(file: Path, by_mypy: dict[Found, str]) -> None:
+    assert {found for found in by_mypy if found[0] == file.name} == marks(file)
+
+
+def test_both_say_the_same(by_mypy: dict[Found, str]) -> None:
+    assert by_mypy == by_check(*CASES)
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_every_code_has_a_case(code: str) -> None:
+    assert any(code == found[2] for file in CASES for found in marks(file))
+
+
+def test_check_has_no_false_alarm() -> None:
+    assert [str(found) for found in check_paths(GOOD)] == []
+
+
+def test_the_plugin_has_no_false_alarm() -> None:
+    found = reported(mypy(*map(str, GOOD), cache="plugin"))
+    assert {place: message for place, message in found.items() if place[2] != "typedcb-device-sync"} == {}
+
+
+# ------------------------------------------------------------------------------------------------- the plugin itself
+
+
+def plugin_config(folder: Path, *lines: str) -> Path:
+    config = folder / "mypy.ini"
+    config.write_text(
+        "\n".join(["[mypy]", "plugins = typedcb.mypy", *lines, "[mypy-torch.*]", "follow_imports = skip"])
+    )
+    return config
+
+
+BAD = """
+from dataclasses import dataclass
+from typedcb import AnyCallback, LossEvent
+
+
+class Thawed(AnyCallback):
+    def on_epoch_end(self, event: object) -> None: ...
+
+    def after_loss(self, event: LossEvent) -> None:
+        print(event.loss.item())
+"""
+
+
+@pytest.mark.parametrize(
+    ("lines", "codes"),
+    [
+        ((), {"typedcb-not-frozen", "typedcb-unknown-hook"}),
+        (("disable_error_code = typedcb-not-frozen",), {"typedcb-unknown-hook"}),
+        (("disable_error_code = typedcb",), set()),
+        (
+            ("enable_error_code = typedcb-device-sync",),
+            {"typedcb-not-frozen", "typedcb-unknown-hook", "typedcb-device-sync"},
+        ),
+    ],
+    ids=["by default", "one off", "all off", "the optional one on"],
+)
+def test_each_code_can_be_switched(lines: tuple[str, ...], codes: set[str], tmp_path: Path) -> None:
+    file = tmp_path / "bad.py"
+    file.write_text(BAD)
+    output = mypy(str(file), cache="plugin-switched", config=plugin_config(tmp_path, *lines))
+    assert {code for _, _, code in reported(output)} == codes
+
+
+def test_a_type_ignore_with_the_code_silences_it(tmp_path: Path) -> None:
+    file = tmp_path / "bad.py"
+    file.write_text(BAD.replace("AnyCallback):", "AnyCallback):  # type: ignore[typedcb-not-frozen]"))
+    output = mypy(str(file), cache="plugin-switched", config=plugin_config(tmp_path, "warn_unused_ignores = True"))
+    assert {code for _, _, code in reported(output)} == {"typedcb-unknown-hook"}
+    assert "unused" not in output
+
+
+def test_a_base_in_another_file_makes_a_callback(tmp_path: Path) -> None:
+    package = tmp_path / "project"
+    package.mkdir()
+    (package / "__init__.py").write_text("from .bases import Base as Base, frozen as frozen\n")
+    (package / "bases.py").write_text(
+        "import dataclasses\nfrom typing import Any\nfrom typedcb import AnyCallback\nfrozen: Any = dataclasses.dataclass(frozen=True)\n"
+        "@dataclasses.dataclass(frozen=True)\nclass Base(AnyCallback): ...\n"
+    )
+    (package / "one.py").write_text(
+        "from . import Base, frozen\n\n\n@frozen\nclass One(Base):\n    def on_epoch_end(self) -> None: ...\n"
+    )
+    expected = {("one.py", 6, "typedcb-unknown-hook")}
+    assert set(by_check(package)) == expected
+    assert set(reported(mypy(str(package), cache="plugin-switched", config=plugin_config(tmp_path)))) == expected
+
+
+def test_a_snippet_on_the_command_line_is_no_stumbling_block(tmp_path: Path) -> None:
+    config = plugin_config(tmp_path)
+    mypy("-c", "from typedcb import AnyCallback\nclass A(AnyCallback): ...", cache="plugin-switched", config=config)
+
+
+def test_an_editors_unsaved_text_is_read(tmp_path: Path) -> None:
+    saved, unsaved = tmp_path / "saved.py", tmp_path / "unsaved.py"
+    saved.write_text("x = 1\n")
+    unsaved.write_text(BAD)
+    output = mypy(
+        "--shadow-file", str(saved), str(unsaved), str(saved), cache="plugin-switched", config=plugin_config(tmp_path)
+    )
+    assert {code for _, _, code in reported(output)} == {"typedcb-not-frozen", "typedcb-unknown-hook"}
+
+
+# ------------------------------------------------------------------------------------------------ the command line
+
+
+def test_check_prints_a_line_for_each_finding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "bad.py"
+    file.write_text(BAD)
+    assert main(["check", str(file)]) == 1
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith(f"{file}:6: error: Thawed is no frozen dataclass: write @dataclass(frozen=True)")
+    assert printed[0].endswith("[typedcb-not-frozen]")
+    assert printed[1].startswith(f"{file}:7: error: Thawed.on_epoch_end is no hook; did you mean after_epoch?")
+    assert len(printed) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "lines"),
+    [
+        (["--select", "unknown-hook"], [7]),
+        (["--select", "typedcb-device-sync, typedcb-not-frozen"], [6, 10]),
+        (["--select", "all"], [6, 7, 10]),
+        (["--ignore", "typedcb-not-frozen"], [7]),
+        (["--select", "all", "--ignore", "not-frozen,unknown-hook"], [10]),
+        (["--ignore", "all"], []),
+    ],
+)
+def test_codes_are_selected_and_ignored(
+    arguments: list[str], lines: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "bad.py"
+    file.write_text(BAD)
+    assert main(["check", str(file), *arguments]) == int(bool(lines))
+    assert [int(line[len(str(file)) :].split(":")[1]) for line in capsys.readouterr().out.splitlines()] == lines
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("missing.py", None, "there is no such file"),
+        ("broken.py", b"def f(:\n", "broken.py:1: this is no Python"),
+        ("latin.py", b"x = '\xe4'\n", "this cannot be read"),
+    ],
+)
+def test_what_cannot_be_read_is_named(
+    name: str, text: bytes | None, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if text is not None:
+        (tmp_path / name).write_bytes(text)
+    assert main(["check", str(tmp_path / name)]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_code_that_does_not_exist_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(tmp_path), "--select", "nothing"]) == 2
+    assert "there is no code nothing; the codes are typedcb-unknown-hook" in capsys.readouterr().err
+
+
+def test_hidden_folders_and_environments_are_left_out(tmp_path: Path) -> None:
+    for folder in (".hidden", "venv/lib", "seen"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "bad.py").write_text(BAD)
+    (tmp_path / "venv" / "pyvenv.cfg").write_text("")
+    assert {found.path.parent.name for found in check_paths([tmp_path])} == {"seen"}
+
+
+def test_a_file_that_is_given_twice_is_reported_once(tmp_path: Path) -> None:
+    (tmp_path / "bad.py").write_text(BAD)
+    assert len(list(check_paths([tmp_path, tmp_path / "bad.py"]))) == 2
+
+
+def test_text_is_checked_as_files_are() -> None:
+    assert [(found.line, found.code) for found in check_text(BAD)] == [
+        (6, "typedcb-not-frozen"),
+        (7, "typedcb-unknown-hook"),
+    ]
+
+
+@pytest.mark.parametrize("module", ["typedcb.check", "typedcb.mypy", "typedcb.cli"])
+def test_the_checks_load_no_torch(module: str) -> None:
+    program = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], cwd=HERE, check=False).returncode == 0
