@@ -351,3 +351,23 @@ def test_replacing_a_field_makes_a_callback_with_the_same_settings() -> None:
 
 def test_a_learner_callback_has_its_learner_first() -> None:
     assert [field.name for field in dataclasses.fields(LearnerCallback)] == ["learn"]
+
+
+def test_an_attrs_class_that_passes_over_a_field_of_its_bases_is_refused_when_it_is_used() -> None:
+    @attrs.frozen
+    class Forgets(LearnerCallback):
+        clip: float
+
+    with pytest.raises(CallbackError, match=r"Forgets is an attrs class.*learn.*name the field again"):
+        Forgets(0.1)
+
+
+def test_an_attrs_class_that_names_the_field_again_is_all_right() -> None:
+    learn = learner()
+
+    @attrs.frozen
+    class Names(LearnerCallback):
+        learn: Any
+        clip: float
+
+    assert learn.add(Names, clip=0.1).clip == 0.1

@@ -103,6 +103,21 @@ def check_frozen(cls: type) -> None:
     frozen_by_attrs = "__attrs_attrs__" in vars(cls) and attrs.inspect(cls).is_frozen
     if not (frozen_by_attrs if params is None else params.frozen):
         raise CallbackError(frozen_problem(cls.__name__))
+    if frozen_by_attrs:
+        _check_attrs_fields(cls)
+
+
+def _check_attrs_fields(cls: type) -> None:
+    """Refuses an attrs class whose constructor passes over a field that a dataclass among its bases declares."""
+    name = cls.__name__
+    taken = {field.name for field in attrs.fields(cls)} if attrs.has(cls) else set[str]()
+    for field in dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ():
+        needed = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if needed and field.name not in taken:
+            raise CallbackError(
+                f"{name} is an attrs class, whose constructor does not take {field.name} from its bases, which are "
+                f"dataclasses: name the field again in {name}, or write @dataclass(frozen=True)."
+            )
 
 
 def check_fields(cls: type) -> None:
