@@ -86,9 +86,10 @@ def test_what_callbacks_make_of_a_batch_is_what_the_body_gets() -> None:
         assert model.w.grad.item() == 11 * 2 * 21 * 3, "backward runs on the replaced loss"
 
 
-def test_each_of_a_batchs_calls_comes_once_and_in_turn() -> None:
+@pytest.mark.parametrize("listened", [True, False])
+def test_each_of_a_batchs_calls_comes_once_and_in_turn(listened: bool) -> None:
     model, opt = Weight(), Steps()
-    for batch in batches_of(Loop(), 1):
+    for batch in batches_of(Loop([Recorder()] if listened else []), 1):
         scope: Any = batch.cursor
         with pytest.raises(
             LoopError, match=r"loss is out of turn .*goes through pred, loss, backward and step, once each"
@@ -111,6 +112,20 @@ def test_each_of_a_batchs_calls_comes_once_and_in_turn() -> None:
         with pytest.raises(LoopError, match="step is out of turn"):
             done.step(opt)
     assert (opt.stepped, opt.zeroed) == (1, 1)
+
+
+@pytest.mark.parametrize("listened", [True, False])
+def test_each_of_a_validation_batchs_calls_comes_once_and_in_turn(listened: bool) -> None:
+    with Loop[Any, Any, Any]([Recorder()] if listened else []).validation() as scope:
+        for batch in scope.validate(pairs(1)):
+            with pytest.raises(LoopError, match="loss is out of turn"):
+                batch.cursor.loss(torch.ones(()))
+            out = batch.pred(batch.xb)
+            with pytest.raises(LoopError, match=r"batch\.pred is out of turn \(epoch 0, batch 0, valid\)"):
+                batch.pred(batch.xb)
+            out.loss(torch.ones(()))
+            with pytest.raises(LoopError, match="loss is out of turn"):
+                out.loss(torch.ones(()))
 
 
 def test_a_batch_that_has_ended_takes_no_more_calls() -> None:
