@@ -15,6 +15,8 @@ import pytest
 import torch
 
 import typedcb.callbacks
+from typedcb.callback import Callback
+from typedcb.check import CODES
 from typedcb.hooks import HOOKS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -186,6 +188,19 @@ def test_the_drawing_of_a_fit_is_that_of_the_events() -> None:
         for line in source.split("happens inside:")[1].split("A batch's events")[0].splitlines()
         if line.strip()
     ]
+
+
+def test_the_table_of_orders_is_that_of_the_classes() -> None:
+    rows = {cells[0]: re.findall(r"`(\w+)`", cells[1]) for cells in table_rows(DOCS / "order-and-dependencies.md")[2:]}
+    said = {name: int(order.replace("\N{MINUS SIGN}", "-")) for order, names in rows.items() for name in names}
+    classes = {name: value for name, value in vars(typedcb.callbacks).items() if isinstance(value, type)}
+    orders = {name: value.order for name, value in classes.items() if issubclass(value, Callback) and value.order}
+    assert said == orders
+
+
+def test_the_table_of_codes_is_that_of_the_rules() -> None:
+    said = {cells[0].strip("`"): cells[1].partition(";")[0] for cells in table_rows(DOCS / "check.md")[2:]}
+    assert said == {name: code.summary for name, code in CODES.items()}
 
 
 @pytest.mark.parametrize("page", sorted(DOCS.glob("from-*.md")), ids=name_of)
