@@ -44,7 +44,14 @@ from .events import (
 )
 from .hooks import HOOKS, P_contra, X_contra, Y_contra
 from .outcomes import CancelTrain, InBatch, InEpoch, SkipBackward, SkipStep, SkipValidate, SkipZeroGrad
-from .rules import frozen_problem, mutable_attributes, name_problem, signature_problem
+from .rules import (
+    annotations_of,
+    frozen_problem,
+    mutable_attributes,
+    name_problem,
+    setting_problem,
+    signature_problem,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor as Tensor  # what the type variables' defaults name
@@ -121,7 +128,7 @@ def _check_attrs_fields(cls: type) -> None:
 
 
 def check_fields(cls: type) -> None:
-    """Refuses a class with a field or a class attribute that changes in place.
+    """Refuses a class with a field or a class attribute that changes in place, or with a setting that nothing reads.
 
     Args:
         cls: The class, its decorator not yet applied.
@@ -131,6 +138,10 @@ def check_fields(cls: type) -> None:
     """
     for name, problem in mutable_attributes(cls):
         raise CallbackError(f"{cls.__name__}.{name} {problem}")
+    fields = annotations_of(cls)
+    for name in vars(cls):
+        if name not in fields and (unread := setting_problem(name)):
+            raise CallbackError(f"{cls.__name__}.{name} {unread}")
 
 
 def field_values(callback: SomeCallback) -> dict[str, object]:

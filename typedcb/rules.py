@@ -99,6 +99,27 @@ def name_problem(name: str) -> Optional[str]:
     return f"is no hook; {hint} (A method of your own needs a name that does not read as a hook's: _{name}, say.)"
 
 
+_FOREIGN_SETTINGS: Final[Mapping[str, str]] = {
+    "run_after": "what runs before a callback is a field of it: smooth: SmoothLoss",
+    "run_before": "let that callback have a field of this one's class, or give one of them an order: ClassVar[int]",
+    "run_valid": 'write phases: ClassVar[tuple[Phase, ...]] = ("train",)',
+    "run_train": 'write phases: ClassVar[tuple[Phase, ...]] = ("valid",)',
+    "toward_end": "write order: ClassVar[int] = 100",
+    "_order": "write order: ClassVar[int] = ...",
+}
+
+
+def setting_problem(name: str) -> Optional[str]:
+    """What is wrong with a class attribute of this name, which is no field; None where nothing is.
+
+    Args:
+        name: The attribute's name, such as another framework's `run_after`.
+    """
+    if name not in _FOREIGN_SETTINGS:
+        return None
+    return f"is a setting of another framework's, and nothing reads it here: {_FOREIGN_SETTINGS[name]}."
+
+
 def signature_problem(name: str, function: object) -> Optional[str]:
     """What is wrong with what a hook takes; None where nothing is.
 
@@ -247,7 +268,7 @@ def mutable_attributes(cls: type) -> Iterator[tuple[str, str]]:
     Args:
         cls: The class, its decorator not yet applied. Bases are left alone.
     """
-    annotations = _annotations(cls)
+    annotations = annotations_of(cls)
     values: dict[str, object] = {name: value for name, value in vars(cls).items() if not _is_dunder(name)}
     for name in dict.fromkeys((*annotations, *values)):
         value = values.get(name)
@@ -269,7 +290,7 @@ def _kind_made(value: object) -> Optional[str]:
     return made.__name__ if inspect.isclass(made) and issubclass(made, _MUTABLE_TYPES) else None
 
 
-def _annotations(cls: type) -> Mapping[str, object]:
+def annotations_of(cls: type) -> Mapping[str, object]:
     """The annotations that a class has itself."""
     try:
         return inspect.get_annotations(cls)

@@ -14,7 +14,7 @@ from pathlib import Path
 from running import CASES, HERE, ROOT, marks, reported
 
 OLDEST = ("1.20.0", "2.0.0")
-"""The first version in which a plugin's codes can be switched in mypy's settings, and the first that typedcb's own use."""
+"""The first in which a plugin's codes can be switched in mypy's settings, and the first that typedcb itself takes."""
 
 
 def check(version: str) -> list[str]:

@@ -5,8 +5,16 @@ from __future__ import annotations
 import ast
 from typing import Final, Iterator, Mapping, Optional
 
-from ..rules import CELL_OF, frozen_problem, may_hold_anything, mutable_annotation, mutable_problem, name_problem
-from .codes import MUTABLE_FIELD, NOT_FROZEN, SELF_ASSIGNMENT, UNKNOWN_HOOK
+from ..rules import (
+    CELL_OF,
+    frozen_problem,
+    may_hold_anything,
+    mutable_annotation,
+    mutable_problem,
+    name_problem,
+    setting_problem,
+)
+from .codes import MUTABLE_FIELD, NOT_FROZEN, SELF_ASSIGNMENT, UNKNOWN_HOOK, UNKNOWN_SETTING
 from .findings import Finding, finding
 from .source import Definition, dotted
 from .subject import Subject, is_name, within
@@ -18,6 +26,15 @@ def unknown_hook(subject: Subject) -> Iterator[Finding]:
         problem = name_problem(name)
         if problem and not subject.decorated(method, "override", "property", "cached_property", "setter"):
             yield finding(method, UNKNOWN_HOOK, f"{subject.name}.{name} {problem}")
+
+
+def unknown_setting(subject: Subject) -> Iterator[Finding]:
+    """A class attribute by which another framework is told something."""
+    for item in subject.node.body:
+        for target in item.targets if isinstance(item, ast.Assign) else ():
+            problem = setting_problem(target.id) if isinstance(target, ast.Name) else None
+            if problem:
+                yield finding(item, UNKNOWN_SETTING, f"{subject.name}.{ast.unparse(target)} {problem}")
 
 
 _FROZEN: Final = ("attrs.frozen", "attr.frozen")

@@ -22,6 +22,9 @@ class Code:
 
 
 UNKNOWN_HOOK: Final = Code("typedcb-unknown-hook", "A method that reads as a hook's and is none")
+UNKNOWN_SETTING: Final = Code(
+    "typedcb-unknown-setting", "A class attribute of another framework's, which nothing reads"
+)
 NOT_FROZEN: Final = Code("typedcb-not-frozen", "A callback that is no frozen dataclass")
 SELF_ASSIGNMENT: Final = Code("typedcb-self-assignment", "An attribute of a callback set in one of its methods")
 MUTABLE_FIELD: Final = Code("typedcb-mutable-field", "A field or class attribute that can change in place")
@@ -31,12 +34,14 @@ TOO_EARLY: Final = Code("typedcb-too-early", "A field of an event that first exi
 TOO_LATE: Final = Code("typedcb-too-late", "A field of an earlier event, which this one does not have")
 GRAPH_IN_CELL: Final = Code("typedcb-graph-in-cell", "A loss or prediction kept together with its graph")
 UNDECLARED: Final = Code("typedcb-undeclared-dependency", "Another callback looked up in a hook")
+BOTH_PHASES: Final = Code("typedcb-both-phases", "A count over training and validation batches together", default=False)
 DEVICE_SYNC: Final = Code("typedcb-device-sync", "A wait for the device at every batch", default=False)
 
 CODES: Final[Mapping[str, Code]] = {
     code.name: code
     for code in (
         UNKNOWN_HOOK,
+        UNKNOWN_SETTING,
         NOT_FROZEN,
         SELF_ASSIGNMENT,
         MUTABLE_FIELD,
@@ -46,6 +51,7 @@ CODES: Final[Mapping[str, Code]] = {
         TOO_LATE,
         GRAPH_IN_CELL,
         UNDECLARED,
+        BOTH_PHASES,
         DEVICE_SYNC,
     )
 }

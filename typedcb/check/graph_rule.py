@@ -8,7 +8,7 @@ from typing import Final, Iterator, Optional
 from .codes import GRAPH_IN_CELL
 from .findings import Finding, finding
 from .source import dotted
-from .subject import Function, Subject, is_name, within
+from .subject import Function, Subject, is_name, is_state, within
 
 _HOLDERS: Final = {"after_pred": ("pred",), "after_loss": ("pred", "loss")}
 """The hooks whose event still holds graphs, and in which fields."""
@@ -142,23 +142,16 @@ def _kept(subject: Subject, hook: Function, held: _Held) -> Iterator[tuple[str, 
     for node in within(hook, _may_train):
         if isinstance(node, ast.Assign):
             for target in node.targets:
-                if _is_state(target, receiver, "value"):
+                if is_state(target, receiver, "value"):
                     yield ast.unparse(target), node.value
                 held.note(target, node.value)
         elif isinstance(node, ast.AnnAssign) and node.value is not None:
             held.note(node.target, node.value)
-        elif isinstance(node, ast.AugAssign) and _is_state(node.target, receiver, "value"):
+        elif isinstance(node, ast.AugAssign) and is_state(node.target, receiver, "value"):
             yield ast.unparse(node.target), node.value
-        elif isinstance(node, ast.Call) and _is_state(node.func, receiver, "append"):
+        elif isinstance(node, ast.Call) and is_state(node.func, receiver, "append"):
             for argument in node.args[:1]:
                 yield ast.unparse(node.func).removesuffix(".append"), argument
-
-
-def _is_state(node: ast.expr, receiver: str, last: str) -> bool:
-    """Whether this is `self.something.value`, or another last attribute."""
-    if not (isinstance(node, ast.Attribute) and node.attr == last and isinstance(node.value, ast.Attribute)):
-        return False
-    return bool(receiver) and is_name(node.value.value, receiver)
 
 
 def _may_train(node: ast.AST) -> bool:

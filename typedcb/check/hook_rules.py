@@ -8,9 +8,9 @@ from typing import Final, Iterator, Mapping, Optional
 import msgspec
 
 from ..hooks import HOOKS, HookSpec
-from .codes import DEVICE_SYNC, ILLEGAL_CANCEL, TOO_EARLY, TOO_LATE, UNDECLARED, UNUSED_WITH
+from .codes import BOTH_PHASES, DEVICE_SYNC, ILLEGAL_CANCEL, TOO_EARLY, TOO_LATE, UNDECLARED, UNUSED_WITH
 from .findings import Finding, finding
-from .subject import Function, Subject, is_name, within
+from .subject import Function, Subject, is_name, is_state, within
 
 _CANCELS: Final = ("CancelBatch", "CancelEpoch", "CancelTrain")
 _CATCH_ALL: Final = ("builtins.Exception", "builtins.BaseException", "typedcb.outcomes.Cancel")
@@ -172,6 +172,44 @@ def _looked_up(subject: Subject, method: Function, called: ast.expr) -> Optional
 
 
 _PER_BATCH: Final = tuple(name for name, fields in _FIELDS.items() if "index" in fields or "reached" in fields)
+_IN_BOTH: Final = ("after_loss", "after_batch")  # one that counts what it does to batches and predictions may mean both
+
+
+def both_phases(subject: Subject) -> Iterator[Finding]:
+    """A cell that adds up over batches, in a class that says nowhere which batches it is for."""
+    parts = [part for method in subject.methods.values() for part in ast.walk(method)]
+    asks = any(isinstance(part, ast.Attribute) and part.attr == "phase" for part in parts)
+    if asks or subject.class_value("phases") is not None:
+        return
+    for name in _IN_BOTH:
+        hook = subject.hooks.get(name)
+        for method in subject.helpers(hook) if hook else ():
+            for node in within(method):
+                if isinstance(node, ast.stmt) and (state := _added_to(node, subject.receiver(method))):
+                    yield finding(
+                        node,
+                        BOTH_PHASES,
+                        f"{subject.name}.{name} adds to {state} in training and in validation: say for which batches "
+                        f'it is, phases: ClassVar[tuple[Phase, ...]] = ("train",), or ask event.phase.',
+                    )
+
+
+def _added_to(statement: ast.stmt, receiver: str) -> Optional[str]:
+    """The cell or series of the instance that a statement adds to; None where it adds to none."""
+    if isinstance(statement, ast.AugAssign) and is_state(statement.target, receiver, "value"):
+        return ast.unparse(statement.target).removesuffix(".value")
+    if isinstance(statement, ast.Assign) and is_state(statement.targets[0], receiver, "value"):
+        state = ast.unparse(statement.targets[0])
+        reads = any(
+            isinstance(part, ast.Attribute) and ast.unparse(part) == state for part in ast.walk(statement.value)
+        )
+        return state.removesuffix(".value") if reads else None
+    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
+        called = statement.value.func
+        return ast.unparse(called).removesuffix(".append") if is_state(called, receiver, "append") else None
+    return None
+
+
 _SYNCS: Final = ("item", "tolist", "cpu", "numpy")
 _CONVERTS: Final = ("builtins.float", "builtins.int", "builtins.bool")
 

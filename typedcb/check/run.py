@@ -9,16 +9,17 @@ from typing import Callable, Final, Iterable, Iterator, Optional
 import attrs
 from typing_extensions import override
 
-from .class_rules import mutable_field, not_frozen, self_assignment, unknown_hook
+from .class_rules import mutable_field, not_frozen, self_assignment, unknown_hook, unknown_setting
 from .codes import chosen
 from .findings import Finding
 from .graph_rule import graph_in_cell
-from .hook_rules import device_sync, illegal_cancel, undeclared_dependency, unused_with, wrong_time
+from .hook_rules import both_phases, device_sync, illegal_cancel, undeclared_dependency, unused_with, wrong_time
 from .source import Definition, Module, Sources, first_of, own_package
 from .subject import Subject
 
 RULES: Final[tuple[Callable[[Subject], Iterator[Finding]], ...]] = (
     unknown_hook,
+    unknown_setting,
     not_frozen,
     self_assignment,
     mutable_field,
@@ -27,6 +28,7 @@ RULES: Final[tuple[Callable[[Subject], Iterator[Finding]], ...]] = (
     wrong_time,
     graph_in_cell,
     undeclared_dependency,
+    both_phases,
     device_sync,
 )
 

@@ -91,6 +91,8 @@ class Subject:
     def class_value(self, name: str) -> Optional[ast.expr]:
         """What the class, or the nearest of its bases that says so, gives a class attribute."""
         for owner in self.sources.lineage(self.definition):
+            if owner.fullname.startswith("typedcb.callback."):
+                continue  # what Callback says is nobody's decision
             for item in owner.node.body:
                 targets = item.targets if isinstance(item, ast.Assign) else ()
                 target = item.target if isinstance(item, ast.AnnAssign) else next(iter(targets), None)
@@ -102,6 +104,13 @@ class Subject:
 def is_name(node: Optional[ast.AST], name: str) -> TypeGuard[ast.Name]:
     """Whether a node is this very name."""
     return isinstance(node, ast.Name) and node.id == name
+
+
+def is_state(node: ast.expr, receiver: str, last: str) -> bool:
+    """Whether this is `self.something.value`, or another last attribute."""
+    if not (isinstance(node, ast.Attribute) and node.attr == last and isinstance(node.value, ast.Attribute)):
+        return False
+    return bool(receiver) and is_name(node.value.value, receiver)
 
 
 def within(node: ast.AST, enter: Callable[[ast.AST], bool] = lambda _: True) -> Iterator[ast.AST]:

@@ -30,8 +30,8 @@ class Counts(AnyCallback):
         this.steps = event.step  # typedcb-self-assignment
 
     def after_batch(self, event: Any) -> None:
-        self.count.value += 1
-        self.history.append(self.count.value)
+        self.count.value += 1  # typedcb-both-phases
+        self.history.append(self.count.value)  # typedcb-both-phases
         self.count.value, n = 3, 4
         print(self.n == 3, n)
 

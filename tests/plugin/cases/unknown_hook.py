@@ -41,6 +41,14 @@ class Own(Callback):
     def after_fits(self) -> None: ...  # typedcb: ignore
 
 
+@dataclass(frozen=True)
+class Settings(AnyCallback):
+    run_after = Own  # typedcb-unknown-setting
+    toward_end = True  # typedcb-unknown-setting
+    order = 3
+    run_valid: bool = False
+
+
 class NoCallback:
     def on_train_batch_end(self) -> None: ...
 
