@@ -1,16 +1,19 @@
-"""Writes the two tables of why-hooks-answer-differently.md: python docs/hooks_tables.py.
+"""Writes the tables that say what the package says: python docs/tables.py.
 
 What a hook is given and may answer comes from the package; what that does, and what stood there before, from here.
 """
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
-from typing import Final, Iterator, Mapping
+from typing import Callable, Final, Iterator, Mapping
 
+from typedcb import events
+from typedcb.check import CODES
 from typedcb.hooks import HOOKS, HookSpec
 
-PAGE: Final = Path(__file__).resolve().parent / "why-hooks-answer-differently.md"
+HERE: Final = Path(__file__).resolve().parent
 
 _END_OF_FIT: Final = "`CancelTrain`: the fit ends"
 _IN_BATCH: Final = "the three Cancels as in `begin_batch`"
@@ -105,14 +108,38 @@ def _effects() -> Iterator[str]:
         yield f"| `{name}` | {' | '.join(EFFECTS[name])} |"
 
 
-def written(page: str) -> str:
-    """The page with both tables as they should be."""
-    for mark, lines in (("given", _given()), ("effects", _effects())):
-        begin, end = f"<!-- table: {mark} -->\n", "\n<!-- end -->"
+def _drawing() -> Iterator[str]:
+    """The drawing of a fit in the docstring of the events."""
+    told = (events.__doc__ or "").partition("happens inside:")[2].partition("A batch's events")[0]
+    yield "```text"
+    yield textwrap.dedent(told).strip("\n ")
+    yield "```"
+
+
+def _codes() -> Iterator[str]:
+    yield "| code | what it is about |"
+    yield "| --- | --- |"
+    for code in CODES.values():
+        yield f"| `{code.name}` | {code.summary}{'' if code.default else ' (only when asked for)'} |"
+
+
+TABLES: Final[Mapping[str, Mapping[str, Callable[[], Iterator[str]]]]] = {
+    "why-hooks-answer-differently.md": {"drawing": _drawing, "given": _given, "effects": _effects},
+    "check.md": {"codes": _codes},
+}
+"""The tables of each page, by the mark that stands before them."""
+
+
+def written(name: str) -> str:
+    """A page with its tables as they should be."""
+    page = (HERE / name).read_text()
+    for mark, lines in TABLES[name].items():
+        begin, end = f"<!-- table: {mark} -->\n", "<!-- end -->"
         before, _, rest = page.partition(begin)
-        page = "".join([before, begin, "\n", "\n".join(lines), "\n", end, rest.partition(end)[2]])
+        page = "".join([before, begin, "\n", "\n".join(lines()), "\n\n", end, rest.partition(end)[2]])
     return page
 
 
 if __name__ == "__main__":
-    PAGE.write_text(written(PAGE.read_text()))
+    for page_name in TABLES:
+        (HERE / page_name).write_text(written(page_name))

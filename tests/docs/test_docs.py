@@ -16,7 +16,6 @@ import torch
 
 import typedcb.callbacks
 from typedcb.callback import Callback
-from typedcb.check import CODES
 from typedcb.hooks import HOOKS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -170,24 +169,11 @@ def test_every_page_has_its_place_in_the_navigation() -> None:
     assert sorted(named) == sorted(page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md"))
 
 
-def test_the_tables_of_hooks_are_what_the_hooks_say(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_tables_say_what_the_package_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(DOCS)
-    tables = importlib.import_module("hooks_tables")
-    assert tables.written(tables.PAGE.read_text()) == tables.PAGE.read_text(), "run python docs/hooks_tables.py"
-
-
-def test_the_drawing_of_a_fit_is_that_of_the_events() -> None:
-    drawing = next(
-        fence.text
-        for fence in fences(DOCS / "why-hooks-answer-differently.md")
-        if fence.text.lstrip().startswith("begin_fit")
-    )
-    source = typedcb.events.__doc__ or ""
-    assert [line.strip() for line in drawing.splitlines() if line.strip()] == [
-        line.strip()
-        for line in source.split("happens inside:")[1].split("A batch's events")[0].splitlines()
-        if line.strip()
-    ]
+    tables = importlib.import_module("tables")
+    for name in tables.TABLES:
+        assert tables.written(name) == (DOCS / name).read_text(), "run python docs/tables.py"
 
 
 def test_the_table_of_orders_is_that_of_the_classes() -> None:
@@ -196,11 +182,6 @@ def test_the_table_of_orders_is_that_of_the_classes() -> None:
     classes = {name: value for name, value in vars(typedcb.callbacks).items() if isinstance(value, type)}
     orders = {name: value.order for name, value in classes.items() if issubclass(value, Callback) and value.order}
     assert said == orders
-
-
-def test_the_table_of_codes_is_that_of_the_rules() -> None:
-    said = {cells[0].strip("`"): cells[1].partition(";")[0] for cells in table_rows(DOCS / "check.md")[2:]}
-    assert said == {name: code.summary for name, code in CODES.items()}
 
 
 @pytest.mark.parametrize("page", sorted(DOCS.glob("from-*.md")), ids=name_of)
