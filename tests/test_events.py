@@ -41,6 +41,7 @@ from typedcb import (
     Failed,
     Learner,
     Loop,
+    OnlyBegun,
     SkipBackward,
     SkipStep,
 )
@@ -132,7 +133,7 @@ def test_every_tensor_of_a_nested_prediction_is_detached() -> None:
 @pytest.mark.parametrize(
     ("hook", "answer", "reached"),
     [
-        ("begin_batch", CancelBatch(), BeginBatch),
+        ("begin_batch", CancelBatch(), OnlyBegun),
         ("after_pred", CancelBatch(), AfterPred),
         ("after_loss", CancelBatch(), AfterLoss),
         ("after_loss", SkipBackward(), AfterLoss),

@@ -507,3 +507,36 @@ def test_keeping_a_batchs_tensors_keeps_them_as_they_were() -> None:
                 losses.append(loss.value)
                 loss.backward().step(opt)
     assert [loss.item() for loss in losses] == [1, 2, 3]
+
+
+def test_a_fit_is_entered_once() -> None:
+    fit = Loop[Any, Any, Any]().fit(0)
+    with fit:
+        pass
+
+    with pytest.raises(LoopError, match=r"a new one is a new call of loop\.fit"), fit:
+        pass
+
+
+def test_leaving_the_epochs_early_is_one_cancel_for_all_who_are_told() -> None:
+    recorder = Recorder()
+    with Loop[Any, Any, Any]([recorder]).fit(2) as fit:
+        for _ in fit.epochs():
+            break
+
+    assert isinstance(fit.outcome, Cancelled)
+    (told,) = recorder.of("after_fit")
+    assert told.outcome.cancel is fit.outcome.cancel
+
+
+@pytest.mark.parametrize("shape", [(1,), (1, 1)])
+def test_a_loss_of_one_number_that_is_no_scalar_is_refused_also_when_nobody_listens(shape: tuple[int, ...]) -> None:
+    model = Weight()
+    with (
+        pytest.raises(BatchError, match="has to be a scalar tensor"),
+        Loop[Any, Any, Any]().fit(1) as fit,
+    ):
+        for epoch in fit.epochs():
+            for batch in epoch.train(pairs(3)):
+                out = batch.pred(model(batch.xb))
+                out.loss(out.pred.reshape(shape)).backward().step(SGD(model.parameters(), lr=1.0))

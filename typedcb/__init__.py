@@ -60,6 +60,7 @@ from .events import Completed as Completed
 from .events import Failed as Failed
 from .events import FitOutcome as FitOutcome
 from .events import LossEvent as LossEvent
+from .events import OnlyBegun as OnlyBegun
 from .events import Phase as Phase
 from .events import Reached as Reached
 from .outcomes import CancelBatch as CancelBatch

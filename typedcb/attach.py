@@ -198,7 +198,12 @@ class Attached(Generic[X, Y, P]):
             if not any(callback is attached for attached in self._attachment):
                 raise CallbackError(f"{type(callback).__name__} is not attached to {self._owner}.")
         gone = {id(callback) for callback in old}
-        self._rebuild(tuple(callback for callback in self._attachment if id(callback) not in gone))
+        left = tuple(callback for callback in self._attachment if id(callback) not in gone)
+        try:
+            self._rebuild(left)
+        except DependencyError as error:
+            names = ", ".join(type(callback).__name__ for callback in old)
+            raise DependencyError(f"{names} cannot be removed alone, since others depend on it: {error}") from None
         for identity in gone:
             del _attached_to[identity]
 

@@ -32,7 +32,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Generic, Literal, Optional, Protocol, Union
 
 import msgspec
-from typing_extensions import TypeAlias, TypeVar
+from typing_extensions import TypeAlias, TypeVar, final
 
 from .outcomes import CancelBatch, CancelEpoch, CancelTrain
 
@@ -181,8 +181,13 @@ class AfterStep(AfterBackward[X_co, Y_co, P_co], frozen=True, eq=False):
     """The optimizer has stepped; the gradients are still there, and are zeroed after this."""
 
 
+@final
+class OnlyBegun(BeginBatch[X_co, Y_co], frozen=True, eq=False):
+    """What a batch has reached that ended before its model was called: a BeginBatch, and nothing further."""
+
+
 Reached: TypeAlias = Union[
-    BeginBatch[X, Y], AfterPred[X, Y, P], AfterLoss[X, Y, P], AfterBackward[X, Y, P], AfterStep[X, Y, P]
+    OnlyBegun[X, Y], AfterPred[X, Y, P], AfterLoss[X, Y, P], AfterBackward[X, Y, P], AfterStep[X, Y, P]
 ]
 """The furthest event of a batch: `match` on it to see what there is."""
 

@@ -212,7 +212,7 @@ class Run(Generic[X, Y, P]):
         cursor: Cursor[X, Y, P] = batch.cursor
         self.cursor = cursor
         cursor.index = -1
-        begins, ends = bool(cursor.plan.begin_batch), bool(cursor.plan.after_batch)
+        begins, ends = bool(cursor.plan.begin_batch), True
         try:
             # What is done for each batch here and in the scopes is all that a loop costs when nobody listens: few
             # steps of the interpreter, each some 10 ns after the model has had the processor's caches to itself.
@@ -226,6 +226,9 @@ class Run(Generic[X, Y, P]):
                 if not cursor.cancelled:
                     yield batch
                 if ends or cursor.stage != STEPPED:
+                    if not cursor.index:  # what a loss function gives does not change its shape from batch to batch
+                        cursor.check_loss()
+                        ends = bool(cursor.plan.after_batch)
                     self.close_batch()
                     if self._cancel is not None or self._cut_short is cursor:
                         return
@@ -325,6 +328,8 @@ class FitScope(Run[X, Y, P]):
         return self._outcome
 
     def __enter__(self) -> Self:
+        if self._outcome is not None:
+            raise LoopError("this fit has ended: a new one is a new call of loop.fit.")
         self.plan = self._loop.start()
         try:
             for state in self.plan.reset_with_fit:
@@ -387,11 +392,9 @@ class FitScope(Run[X, Y, P]):
     def _outcome_of(self, errors: list[BaseException]) -> FitOutcome:
         if errors:
             return Failed(errors[0])
-        if self._cancel is not None:
-            return Cancelled(self._cancel)
-        if not self._all_epochs_ran:
-            return Cancelled(CancelTrain("the loop over the epochs was left before its end"))
-        return Completed()
+        if self._cancel is None and not self._all_epochs_ran:
+            self._cancel = CancelTrain("the loop over the epochs was left before its end")
+        return Completed() if self._cancel is None else Cancelled(self._cancel)
 
 
 class EpochScope(Generic[X, Y, P]):

@@ -28,7 +28,7 @@ from typing_extensions import override
 from . import hooks
 from .dispatch import BatchPlan, Skipped, fold
 from .errors import BatchError, LoopError
-from .events import AfterBackward, AfterLoss, AfterPred, AfterStep, BeginBatch, P, Phase, Reached, X, Y
+from .events import AfterBackward, AfterLoss, AfterPred, AfterStep, BeginBatch, OnlyBegun, P, Phase, Reached, X, Y
 from .hooks import AFTER_LOSS
 from .outcomes import Cancel
 
@@ -111,7 +111,8 @@ class BackwardDone(ABC):
     def step(self, opt: Steps, /) -> None:
         """Steps, fires after_step and zeroes the gradients, unless a callback skipped that.
 
-        The gradients of a batch that was cancelled after backward are dropped.
+        The gradients of a batch that was cancelled after backward are dropped: call it also then, or they are added to
+        the next batch's.
 
         Args:
             opt: The optimizer.
@@ -269,6 +270,11 @@ class Cursor(Generic[X, Y, P]):
         elif isinstance(answer, Cancel):
             self._stop(CANCELLED, answer)
 
+    def check_loss(self) -> None:
+        """Refuses a loss that is no scalar, when nobody listened to it before."""
+        if self.stage in (BACKWARD, STEPPED):
+            _check_loss(self._loss)
+
     def end(self) -> None:
         """Marks the batch as over."""
         if self.stage < SKIPPED:
@@ -283,7 +289,7 @@ class Cursor(Generic[X, Y, P]):
     def reached(self) -> Reached[X, Y, P]:
         """The furthest event of a batch that is over, detached."""
         if self._furthest == BEGUN:
-            return self._begin_batch()
+            return OnlyBegun(self.phase, self.epoch, self.index, self.n_batches, self.steps, self.xb, self.yb)
         self.pred = detached(self.pred)
         if self._furthest == PREDICTED:
             return self._after_pred()

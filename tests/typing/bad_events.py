@@ -35,6 +35,7 @@ from typedcb import (
     Completed,
     FitOutcome,
     LossEvent,
+    OnlyBegun,
     Phase,
     Reached,
 )
@@ -350,3 +351,9 @@ def takes_no_care(outcome: FitOutcome) -> str:
     if isinstance(outcome, Completed):
         return outcome.cancel.reason  # error
     return outcome.cancel.reason  # error
+
+
+def looks_too_far(reached: Reached[Tensor, Tensor, Tensor]) -> None:
+    """A batch that has only begun has no prediction."""
+    if isinstance(reached, OnlyBegun):
+        print(reached.pred)  # error

@@ -38,6 +38,7 @@ from typedcb import (
     FitOutcome,
     Loop,
     LossEvent,
+    OnlyBegun,
     Phase,
     Reached,
     SkipBackward,
@@ -327,7 +328,7 @@ def how_far(reached: Reached[Tensor, Tensor, Tensor]) -> str:
             return "loss"
         case AfterPred():
             return "predicted"
-        case BeginBatch(xb=xb, yb=yb):
+        case OnlyBegun(xb=xb, yb=yb):
             assert_type(xb, Tensor)
             assert_type(yb, Tensor)
             return "begun"
@@ -361,6 +362,8 @@ class Matches(Callback):
     @override
     def after_batch(self, event: AfterBatch) -> None:
         how_far(event.reached)
+        if isinstance(event.reached, AfterLoss):
+            assert_type(event.reached.loss, Tensor)
 
     @override
     def after_fit(self, event: AfterFit) -> None:
