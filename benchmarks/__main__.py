@@ -1,0 +1,26 @@
+"""Runs all benchmarks, or with `--peers` those of other libraries too; it prints tables in Markdown."""
+
+from __future__ import annotations
+
+import sys
+
+from . import events, imports, loop
+
+
+def main() -> None:
+    """Prints the tables."""
+    print("## Loops\n", flush=True)
+    loop.main()
+    print("\n## Events\n", flush=True)
+    events.main()
+    print("\n## Imports\n", flush=True)
+    imports.main()
+    if "--peers" in sys.argv:
+        from . import peers  # noqa: PLC0415  # only who asks for it gets its virtual environment
+
+        print("\n## Other libraries\n", flush=True)
+        peers.main()
+
+
+if __name__ == "__main__":
+    main()
