@@ -81,12 +81,14 @@ _NEEDS_TORCH: Final = {"DataBunch": "data", "Learner": "learner", "Loop": "loop"
 __version__ = "0.1.0"
 
 
-def __getattr__(name: str) -> object:
-    if name not in _NEEDS_TORCH:
-        raise AttributeError(f"module 'typedcb' has no attribute '{name}'")
-    value: object = vars(import_module(f"typedcb.{_NEEDS_TORCH[name]}"))[name]
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # with it, a checker would take any misspelt name for an object
+
+    def __getattr__(name: str) -> object:
+        if name not in _NEEDS_TORCH:
+            raise AttributeError(f"module 'typedcb' has no attribute '{name}'")
+        value: object = vars(import_module(f"typedcb.{_NEEDS_TORCH[name]}"))[name]
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -27,6 +27,7 @@ UNKNOWN_SETTING: Final = Code(
 )
 NOT_FROZEN: Final = Code("typedcb-not-frozen", "A callback that is no frozen dataclass")
 SELF_ASSIGNMENT: Final = Code("typedcb-self-assignment", "An attribute of a callback set in one of its methods")
+EVENT_ASSIGNMENT: Final = Code("typedcb-event-assignment", "An attribute of an event set in a hook")
 MUTABLE_FIELD: Final = Code("typedcb-mutable-field", "A field or class attribute that can change in place")
 ILLEGAL_CANCEL: Final = Code("typedcb-illegal-cancel", "A Cancel where there is nothing that it could end")
 UNUSED_WITH: Final = Code("typedcb-unused-with", "A changed event that is not handed back")
@@ -44,6 +45,7 @@ CODES: Final[Mapping[str, Code]] = {
         UNKNOWN_SETTING,
         NOT_FROZEN,
         SELF_ASSIGNMENT,
+        EVENT_ASSIGNMENT,
         MUTABLE_FIELD,
         ILLEGAL_CANCEL,
         UNUSED_WITH,

@@ -8,7 +8,16 @@ from typing import Final, Iterator, Mapping, Optional
 import msgspec
 
 from ..hooks import HOOKS, HookSpec
-from .codes import BOTH_PHASES, DEVICE_SYNC, ILLEGAL_CANCEL, TOO_EARLY, TOO_LATE, UNDECLARED, UNUSED_WITH
+from .codes import (
+    BOTH_PHASES,
+    DEVICE_SYNC,
+    EVENT_ASSIGNMENT,
+    ILLEGAL_CANCEL,
+    TOO_EARLY,
+    TOO_LATE,
+    UNDECLARED,
+    UNUSED_WITH,
+)
 from .findings import Finding, finding
 from .subject import Function, Subject, is_name, is_state, within
 
@@ -111,6 +120,21 @@ def _read_later(method: Function, name: ast.Name, at: ast.stmt) -> bool:
     )
 
 
+def event_assignment(subject: Subject) -> Iterator[Finding]:
+    """An attribute set on the event: it is immutable, and there are no flags on it."""
+    for name, hook in subject.hooks.items():
+        event = subject.event(hook)
+        for node in within(hook) if event else ():
+            stores = isinstance(node, ast.Attribute) and isinstance(node.ctx, (ast.Store, ast.Del))
+            if event and stores and isinstance(node, ast.Attribute) and is_name(node.value, event.arg):
+                yield finding(
+                    node,
+                    EVENT_ASSIGNMENT,
+                    f"{subject.name}.{name} sets {event.arg}.{node.attr}, and an event is immutable: what a hook "
+                    f"wants, it answers. Legal here is {HOOKS[name].legal}.",
+                )
+
+
 _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     name: spec.event.__struct_fields__ if issubclass(spec.event, msgspec.Struct) else () for name, spec in HOOKS.items()
 }
@@ -123,6 +147,8 @@ def wrong_time(subject: Subject) -> Iterator[Finding]:
         event = subject.event(hook)
         for node in within(hook) if event else ():
             if not (isinstance(node, ast.Attribute) and event and is_name(node.value, event.arg)):
+                continue
+            if not isinstance(node.ctx, ast.Load):
                 continue
             holders = [other for other in _ORDER if node.attr in _FIELDS[other]]
             if not holders or name in holders or hasattr(HOOKS[name].event, node.attr):

@@ -13,7 +13,15 @@ from .class_rules import mutable_field, not_frozen, self_assignment, unknown_hoo
 from .codes import chosen
 from .findings import Finding
 from .graph_rule import graph_in_cell
-from .hook_rules import both_phases, device_sync, illegal_cancel, undeclared_dependency, unused_with, wrong_time
+from .hook_rules import (
+    both_phases,
+    device_sync,
+    event_assignment,
+    illegal_cancel,
+    undeclared_dependency,
+    unused_with,
+    wrong_time,
+)
 from .source import Definition, Module, Sources, first_of, own_package
 from .subject import Subject
 
@@ -23,6 +31,7 @@ RULES: Final[tuple[Callable[[Subject], Iterator[Finding]], ...]] = (
     not_frozen,
     self_assignment,
     mutable_field,
+    event_assignment,
     illegal_cancel,
     unused_with,
     wrong_time,

@@ -22,6 +22,21 @@ class Forgets(Callback):
 
 
 @dataclass(frozen=True)
+class Sets(Callback):
+    def begin_batch(self, event: Any) -> None:
+        event.xb = event.xb * 2  # typedcb-event-assignment
+        event.stop = True  # typedcb-event-assignment
+        del event.yb  # typedcb-event-assignment
+
+    def after_loss(self, event: Any) -> None:
+        event.loss += 1  # typedcb-event-assignment
+        event.xb[0] = 3
+
+    def helper(self, other: Any) -> None:
+        other.stop = True
+
+
+@dataclass(frozen=True)
 class Returns(Callback):
     def begin_batch(self, event: BeginBatch) -> BeginBatch:
         for _ in range(3):
