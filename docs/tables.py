@@ -134,9 +134,12 @@ def written(name: str) -> str:
     """A page with its tables as they should be."""
     page = (HERE / name).read_text()
     for mark, lines in TABLES[name].items():
-        begin, end = f"<!-- table: {mark} -->\n", "<!-- end -->"
-        before, _, rest = page.partition(begin)
-        page = "".join([before, begin, "\n", "\n".join(lines()), "\n\n", end, rest.partition(end)[2]])
+        begin, end = f"<!-- table: {mark} -->\n", "\n<!-- end -->"
+        before, begun, rest = page.partition(begin)
+        _, ended, after = rest.partition(end)
+        if not begun or not ended:
+            raise ValueError(f"{name} has to have a line {begin.strip()}, and one {end.strip()} further on.")
+        page = "".join([before, begin, "\n", "\n".join(lines()), "\n", end, after])
     return page
 
 
