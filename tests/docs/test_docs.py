@@ -98,7 +98,7 @@ def test_its_code_runs_and_prints_what_it_says(page: Path, tmp_path: Path, monke
 
 
 def test_blocks_say_what_they_are() -> None:
-    known = {"python", "text", 'text title="prints, for example"', OUTPUT, "", "shell", "toml"}
+    known = {"python", "text", 'text title="prints, for example"', OUTPUT, "", "shell", "toml", "ini"}
     unknown = [(name_of(page), fence.line, fence.info) for page in PAGES for fence in fences(page)]
     assert [place for place in unknown if place[2] not in known] == []
 
