@@ -223,7 +223,10 @@ def may_hold_anything(annotation: Optional[ast.AST], meaning: Callable[[ast.AST]
     if annotation is None:
         return True
     head = annotation.value if isinstance(annotation, ast.Subscript) else annotation
-    return meaning(head).rpartition(".")[2] not in _READ_ONLY
+    name = meaning(head).rpartition(".")[2]
+    if name in _TRANSPARENT and isinstance(annotation, ast.Subscript):
+        return may_hold_anything(annotation.slice, meaning)
+    return name not in _READ_ONLY
 
 
 def mutable_annotation(annotation: ast.AST, meaning: Callable[[ast.AST], str]) -> Optional[str]:
@@ -274,10 +277,11 @@ def mutable_attributes(cls: type) -> Iterator[tuple[str, str]]:
         value = values.get(name)
         annotation = _expression(_spelling(annotations.get(name, "")))
         kind = None if annotation is None else mutable_annotation(annotation, _bare_meaning)
-        if kind is None and may_hold_anything(annotation, _bare_meaning):
+        changes = may_hold_anything(annotation, _bare_meaning)
+        if kind is None and changes:
             kind = _kind_made(value)
         made = type(value)
-        if issubclass(made, _MUTABLE_TYPES):
+        if issubclass(made, _MUTABLE_TYPES) and changes:
             yield name, mutable_problem(made.__name__, shared=True)
         elif kind is not None:
             yield name, mutable_problem(kind.removeprefix(CELL_OF), shared=False, in_cell=kind.startswith(CELL_OF))

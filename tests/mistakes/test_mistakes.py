@@ -13,7 +13,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, Mapping
 
 import pytest
 import torch
@@ -198,6 +198,7 @@ def test_any_01_what_cannot_be_changed_or_is_meant_is_no_mutable_field() -> None
     @dataclass(frozen=True)
     class C(AnyCallback):
         names: tuple[str, ...] = ()
+        labels: ClassVar[Mapping[str, int]] = {"cat": 0}
         table: Annotated[dict[str, int], "the caller's own"] = field(default_factory=dict)
         history: Series[float] = series()
         count: Cell[tuple[int, ...]] = cell(())

@@ -130,7 +130,8 @@ def mutable_field(subject: Subject) -> Iterator[Finding]:
 def _field_problem(subject: Subject, item: ast.stmt) -> Optional[str]:
     value = item.value if isinstance(item, (ast.Assign, ast.AnnAssign)) else None
     annotation = item.annotation if isinstance(item, ast.AnnAssign) else None
-    if value is not None and (kind := _made(subject, value)):
+    changes = may_hold_anything(annotation, subject.meaning)
+    if value is not None and changes and (kind := _made(subject, value)):
         return mutable_problem(kind, shared=True)
     if annotation is not None and (kind := mutable_annotation(annotation, subject.meaning)):
         return mutable_problem(kind.removeprefix(CELL_OF), shared=False, in_cell=kind.startswith(CELL_OF))
@@ -139,7 +140,7 @@ def _field_problem(subject: Subject, item: ast.stmt) -> Optional[str]:
         if name in ("typedcb.cell.cell", "typedcb.cell.Cell") and value.args:
             kind = _made(subject, value.args[0])
             return mutable_problem(kind, shared=False, in_cell=True) if kind else None
-        if name in _FIELDS and may_hold_anything(annotation, subject.meaning):
+        if name in _FIELDS and changes:
             kind = _kind_of_field(subject, value)
             return mutable_problem(kind, shared=False) if kind else None
     return None

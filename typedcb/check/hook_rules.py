@@ -105,7 +105,7 @@ def unused_with(subject: Subject) -> Iterator[Finding]:
 def _with_call(value: ast.expr) -> Optional[str]:
     """A call of one of an event's `with_...` in words; None where it is something else."""
     if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and value.func.attr in _WITH:
-        return f"{ast.unparse(value.func)}(...)"
+        return f"{ast.unparse(value.func)}(...)" if isinstance(value.func.value, ast.Name) else None
     return None
 
 

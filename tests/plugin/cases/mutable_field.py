@@ -82,6 +82,8 @@ class Good(AnyCallback):
     table: Mapping[str, float] = field(default_factory=dict)
     meant: Annotated[list[float], "the caller's own"] = field(default_factory=list)
     excused: list[float] = field(default_factory=list)  # typedcb: ignore[typedcb-mutable-field]
+    table_of_all: ClassVar[Mapping[str, float]] = {"a": 1.0}
+    names_of_all: Final[Sequence[str]] = ["a"]
     for_init: InitVar[Optional[list[float]]] = None
 
     def local(self) -> None:

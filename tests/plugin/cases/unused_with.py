@@ -34,6 +34,7 @@ class Sets(Callback):
 
     def helper(self, other: Any) -> None:
         other.stop = True
+        other.builder.with_batch(3)
 
 
 @dataclass(frozen=True)
