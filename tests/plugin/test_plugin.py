@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +60,12 @@ def test_the_plugin_has_no_false_alarm() -> None:
 # ------------------------------------------------------------------------------------------------- the plugin itself
 
 
+def switched(folder: Path, *arguments: str, lines: tuple[str, ...] = ()) -> str:
+    """What mypy writes with these lines in its settings; each setting has a cache of its own."""
+    config = plugin_config(folder, *lines)
+    return mypy(*arguments, cache="-".join(["plugin", *(re.sub(r"\W+", "-", line) for line in lines)]), config=config)
+
+
 def plugin_config(folder: Path, *lines: str) -> Path:
     config = folder / "mypy.ini"
     config.write_text(
@@ -96,14 +103,14 @@ class Thawed(AnyCallback):
 def test_each_code_can_be_switched(lines: tuple[str, ...], codes: set[str], tmp_path: Path) -> None:
     file = tmp_path / "bad.py"
     file.write_text(BAD)
-    output = mypy(str(file), cache="plugin-switched", config=plugin_config(tmp_path, *lines))
+    output = switched(tmp_path, str(file), lines=lines)
     assert {code for _, _, code in reported(output)} == codes
 
 
 def test_a_type_ignore_with_the_code_silences_it(tmp_path: Path) -> None:
     file = tmp_path / "bad.py"
     file.write_text(BAD.replace("AnyCallback):", "AnyCallback):  # type: ignore[typedcb-not-frozen]"))
-    output = mypy(str(file), cache="plugin-switched", config=plugin_config(tmp_path, "warn_unused_ignores = True"))
+    output = switched(tmp_path, str(file), lines=("warn_unused_ignores = True",))
     assert {code for _, _, code in reported(output)} == {"typedcb-unknown-hook"}
     assert "unused" not in output
 
@@ -122,21 +129,18 @@ def test_a_base_in_another_file_makes_a_callback(tmp_path: Path) -> None:
     )
     expected = {("one.py", 6, "typedcb-unknown-hook")}
     assert set(by_check(package)) == expected
-    assert set(reported(mypy(str(package), cache="plugin-switched", config=plugin_config(tmp_path)))) == expected
+    assert set(reported(switched(tmp_path, str(package)))) == expected
 
 
 def test_a_snippet_on_the_command_line_is_no_stumbling_block(tmp_path: Path) -> None:
-    config = plugin_config(tmp_path)
-    mypy("-c", "from typedcb import AnyCallback\nclass A(AnyCallback): ...", cache="plugin-switched", config=config)
+    switched(tmp_path, "-c", "from typedcb import AnyCallback\nclass A(AnyCallback): ...")
 
 
 def test_an_editors_unsaved_text_is_read(tmp_path: Path) -> None:
     saved, unsaved = tmp_path / "saved.py", tmp_path / "unsaved.py"
     saved.write_text("x = 1\n")
     unsaved.write_text(BAD)
-    output = mypy(
-        "--shadow-file", str(saved), str(unsaved), str(saved), cache="plugin-switched", config=plugin_config(tmp_path)
-    )
+    output = switched(tmp_path, "--shadow-file", str(saved), str(unsaved), str(saved))
     assert {code for _, _, code in reported(output)} == {"typedcb-not-frozen", "typedcb-unknown-hook"}
 
 
@@ -220,3 +224,18 @@ def test_text_is_checked_as_files_are() -> None:
 def test_the_checks_load_no_torch(module: str) -> None:
     program = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], cwd=HERE, check=False).returncode == 0
+
+
+def test_a_warm_cache_reports_the_same(tmp_path: Path) -> None:
+    (tmp_path / "base.py").write_text(
+        "from dataclasses import dataclass\nfrom typedcb import AnyCallback\n\n\n"
+        "@dataclass(frozen=True)\nclass Base(AnyCallback): ...\n"
+    )
+    child = tmp_path / "child.py"
+    child.write_text("from base import Base\n\n\nclass Child(Base): ...\n")
+    files = [str(tmp_path / "base.py"), str(child)]
+    expected = {("child.py", 4, "typedcb-not-frozen")}
+    assert set(reported(switched(tmp_path, *files))) == expected
+    assert set(reported(switched(tmp_path, *files))) == expected
+    child.write_text("from base import Base\n\n\n\nclass Child(Base): ...\n")
+    assert set(reported(switched(tmp_path, *files))) == {("child.py", 5, "typedcb-not-frozen")}
