@@ -3,12 +3,14 @@
 What is where, and which way imports go (a module imports only from lines above its own):
 
     outcomes, errors        what a hook may answer; what can go wrong
+    tree, store             state as plain values; checkpoints on the disk
     events                  what a hook is given: one immutable class per event
     hooks, rules            one Protocol per hook; what makes a class a sound callback
     cell, callback          state that changes; the base of all callbacks
     dispatch, attach        callbacks become a plan, and an event is folded through it
     scopes, loop            the training loop as types
     data, device, needs     what the loop is fed with, and what a callback may ask of what runs it
+    state                   what is saved of a learner, and how it is given back; with randomness and values
     callbacks               the ready-made ones
     learner                 a model, its data, its loss and its optimizer on that loop
     interop                 callbacks of other systems

@@ -5,7 +5,12 @@
     │   └── DependencyError             what a callback needs is not attached, or needs itself
     ├── HookError (RuntimeError)        a hook answered what is not legal there
     ├── LoopError (RuntimeError)        the loop is used in a way that cannot work: a nested fit, a batch that has ended
-    └── BatchError (ValueError)         data that cannot be trained on: no batch, no pair, a loss that is no scalar
+    ├── BatchError (ValueError)         data that cannot be trained on: no batch, no pair, a loss that is no scalar
+    └── CheckpointError (OSError)       a checkpoint that cannot be written, found or used
+        ├── CheckpointWriteError        it could not be written; what was there before is as it was
+        ├── CorruptCheckpointError      its files are not what was written, or not what a checkpoint may hold
+        ├── MismatchError               it is sound, and belongs to another model, optimizer, data or set of callbacks
+        └── StateError                  a value that no checkpoint can hold
 
 `place` says where an error happened, in a note: its type and its traceback stay what they were.
 """
@@ -35,6 +40,42 @@ class LoopError(TypedcbError, RuntimeError):
 
 class BatchError(TypedcbError, ValueError):
     """The data or the loss cannot be trained on: an empty loader, a batch that is no pair, a loss that is no scalar."""
+
+
+class CheckpointError(TypedcbError, OSError):
+    """A checkpoint cannot be written, found or used; the learner is as it was."""
+
+
+class CheckpointWriteError(CheckpointError):
+    """A checkpoint could not be written: nothing of it is left, and older ones are as they were."""
+
+
+class CorruptCheckpointError(CheckpointError):
+    """A checkpoint's files are not what was written, or not what a checkpoint may hold; nothing of them was used."""
+
+
+class MismatchError(CheckpointError):
+    """A checkpoint is sound, and does not fit the learner; nothing of it was copied.
+
+    Args:
+        message: What differs, in words.
+        differences: The same, one by one: of what, and how.
+    """
+
+    differences: tuple[tuple[str, str], ...]
+    """What differs, each as a name, such as `model` or `EarlyStopping`, and how."""
+
+    def __init__(self, message: str, differences: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(message)
+        self.differences = differences
+
+
+class StateError(CheckpointError):
+    """A value that a checkpoint cannot hold, found when it is saved; it says where the value is."""
+
+
+class CheckpointWarning(UserWarning):
+    """Something about a checkpoint that does not stop the fit, such as a newer one that is broken."""
 
 
 _MARK = "typedcb: "

@@ -208,6 +208,9 @@ class AfterBatch(msgspec.Struct, Generic[X_co, Y_co, P_co], frozen=True, eq=Fals
     reached: Reached[X_co, Y_co, P_co]
     """The furthest event of this batch, detached: `match` on it to see what there is."""
 
+    error: Optional[BaseException] = None
+    """The error that ended it; None where it ended in order."""
+
 
 class AfterCancelEpoch(msgspec.Struct, frozen=True, eq=False):
     """A pass over the data, or an epoch at its beginning, was cancelled."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -31,14 +32,16 @@ from typing_extensions import TypeVar as DefaultTypeVar
 from .callback import Callback, SomeCallback, field_values, is_callback
 from .data import DataBunch, batch_size
 from .device import device_of, placed
-from .errors import CallbackError
+from .errors import CallbackError, LoopError
 from .events import FitOutcome, P_co, X, X_co, Y, Y_co
 from .hooks import P_contra, Y_contra
-from .loop import Loop
+from .loop import FitScope, Loop, Position
 from .summary import Summary, summarize
 
 if TYPE_CHECKING:
     from .callbacks.lr_finder import LRFinder
+    from .state import OnMismatch
+    from .store import AnyPath
 
 M = DefaultTypeVar("M", bound=nn.Module, default=nn.Module)
 M_co = DefaultTypeVar("M_co", bound=nn.Module, default=nn.Module, covariant=True)
@@ -170,13 +173,19 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
         n_epochs: int,
         cbs: Sequence[Callback[X_co, Y_co, P_co]] = (),
         cb_funcs: Sequence[Callable[[Learner[X_co, Y_co, P_co, M_co]], Callback[X_co, Y_co, P_co]]] = (),
+        *,
+        resume: Optional[AnyPath] = None,
+        on_mismatch: Optional[OnMismatch] = None,
     ) -> FitOutcome:
         """Trains the model, and validates it after each epoch where there is data for that.
 
         Args:
-            n_epochs: How many epochs to run.
+            n_epochs: How many epochs to run; those that an earlier fit has run count, with `resume`.
             cbs: More callback instances, for this fit alone.
             cb_funcs: More factories, for this fit alone.
+            resume: A checkpoint to go on from, or the folder of a `Checkpoint` callback: the newest sound one in it.
+            on_mismatch: What of the checkpoint may be left out where it does not fit, such as
+                `{"EarlyStopping": "reset"}`.
 
         Returns:
             How the fit ended: Completed or Cancelled. A fit that fails raises.
@@ -185,12 +194,11 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
             HookError: A hook answered what is not legal there.
             BatchError: A loader gave no batch or one that is no pair, or the loss is no scalar.
             LoopError: A fit of this learner is under way.
+            CheckpointError: There is no sound checkpoint to go on from, or it does not fit; nothing of it was copied.
             ExceptionGroup: Ending the fit went wrong as well; all errors are in it, the first one first.
         """
         model, loss_func = self._model, self._loss_func
-        model.train()
-        self.opt.zero_grad()  # an earlier fit that failed after backward has left its gradients
-        with self.added(*self._made(cbs, cb_funcs)), self._loop.fit(n_epochs) as fit:
+        with self.added(*self._made(cbs, cb_funcs)), self._scope(n_epochs, resume, on_mismatch) as fit:
             for epoch in fit.epochs():
                 for batch in epoch.train(placed(self._data.train_dl, self._device)):
                     out = batch.pred(model(batch.xb))
@@ -203,6 +211,63 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
                             if not seen.cancelled:
                                 seen.loss(loss_func(seen.pred, seen.yb))
         return fit.outcome
+
+    def _scope(
+        self, n_epochs: int, resume: Optional[AnyPath], on_mismatch: Optional[OnMismatch]
+    ) -> FitScope[X_co, Y_co, P_co]:
+        """A fit of the loop, the model ready for it."""
+        taken_up = None
+        if resume is not None:
+            from .state import resumption  # noqa: PLC0415  # most fits begin at their beginning
+            from .store import found, read  # noqa: PLC0415  # as said
+
+            taken_up = resumption(self, read(found(resume)), on_mismatch or {})
+        scope = self._loop.fit(n_epochs, resume=taken_up)
+        self._model.train()
+        self.opt.zero_grad()  # an earlier fit that failed after backward has left its gradients
+        return scope
+
+    @property
+    def position(self) -> Optional[Position]:
+        """How far the fit has come that is under way; a batch that has begun counts as over. None at rest."""
+        return self._loop.position
+
+    def save(self, path: AnyPath) -> None:
+        """Writes a checkpoint: the weights, the optimizer and the cells of the callbacks.
+
+        A `Checkpoint` callback writes those that a fit can be taken up from.
+
+        Args:
+            path: The directory that it becomes; nothing may be there yet.
+
+        Raises:
+            StateError: A cell holds what no checkpoint can hold.
+            CheckpointWriteError: It cannot be written.
+        """
+        from .state import captured  # noqa: PLC0415  # most learners save nothing
+        from .store import draft, write  # noqa: PLC0415  # as said
+
+        write(Path(path), draft(captured(self), copy=False))
+
+    def load(self, path: AnyPath, on_mismatch: Optional[OnMismatch] = None) -> None:
+        """Gives the learner the weights, the optimizer's state and the cells of a checkpoint.
+
+        A cell whose object only a fit has, such as the averaged model of an `EMA`, is left as it is.
+
+        Args:
+            path: A checkpoint, or a folder of them: the newest sound one in it.
+            on_mismatch: What of the checkpoint may be left out where it does not fit.
+
+        Raises:
+            CheckpointError: There is no sound checkpoint, or it does not fit; nothing of it was copied.
+            LoopError: A fit is under way.
+        """
+        from .state import prepared  # noqa: PLC0415  # most learners load nothing
+        from .store import found, read  # noqa: PLC0415  # as said
+
+        if self._loop.running:
+            raise LoopError("a fit is under way on this learner: a checkpoint is loaded before or after it.")
+        prepared(self, read(found(path)), on_mismatch or {}).apply(at_rest=True)
 
     def validate(
         self,

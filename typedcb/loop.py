@@ -20,8 +20,9 @@ from __future__ import annotations
 
 from itertools import chain
 from types import TracebackType
-from typing import Any, Generic, Iterable, Iterator, Optional, Sequence, Sized, TypeVar, cast
+from typing import Any, Callable, Generic, Iterable, Iterator, Optional, Sequence, Sized, TypeVar, cast
 
+import attrs
 from typing_extensions import Self
 
 from . import hooks
@@ -45,6 +46,7 @@ from .events import (
     Failed,
     FitOutcome,
     P,
+    Phase,
     X,
     Y,
 )
@@ -52,6 +54,40 @@ from .outcomes import Cancel, CancelBatch, CancelEpoch, CancelTrain
 from .scopes import BEGUN, ENDED, STEPPED, Cursor, TrainBatch, ValidBatch
 
 B = TypeVar("B", "TrainBatch[Any, Any, Any]", "ValidBatch[Any, Any, Any]")  # Any: a constraint names no type variables
+
+
+@attrs.frozen
+class Position:
+    """How far a fit has come, between two batches or two epochs."""
+
+    epoch: int
+    """The epoch that is under way, or the next one, from 0."""
+
+    phase: Optional[Phase] = None
+    """The pass over the data that is under way; None when the epoch is still to begin."""
+
+    done: int = 0
+    """How many batches of that pass are over."""
+
+    steps: int = 0
+    """How many training batches of the fit have been stepped on."""
+
+
+@attrs.frozen
+class Resumption:
+    """A fit that is taken up where another one was left."""
+
+    position: Position
+    """Where that was."""
+
+    restore: Callable[[], None]
+    """Called after begin_fit's hooks: gives everything the state that it had."""
+
+    rewind: Callable[[], int]
+    """Called before the interrupted pass takes its loader up; says how many batches to throw away."""
+
+    settle: Callable[[], None]
+    """Called after they have been thrown away: gives everything that drew from them the state that it had."""
 
 
 class Loop(Generic[X, Y, P]):
@@ -68,6 +104,7 @@ class Loop(Generic[X, Y, P]):
     def __init__(self, callbacks: Sequence[Callback[X, Y, P]] = ()) -> None:
         self._attached: Attached[X, Y, P] = Attached("this loop")
         self._running = False
+        self._fit: Optional[FitScope[X, Y, P]] = None
         self.add(*callbacks)
 
     @property
@@ -79,6 +116,11 @@ class Loop(Generic[X, Y, P]):
     def running(self) -> bool:
         """Whether a fit or a validation is under way."""
         return self._running
+
+    @property
+    def position(self) -> Optional[Position]:
+        """How far the fit has come that is under way, counting what has begun of a batch; None where there is none."""
+        return None if self._fit is None else self._fit.position
 
     def add(self, *callbacks: Callback[X, Y, P]) -> None:
         """Attaches callbacks, all of them or none.
@@ -108,22 +150,25 @@ class Loop(Generic[X, Y, P]):
         self._check_idle("callbacks are removed before or after a fit")
         self._attached.remove(callbacks)
 
-    def fit(self, n_epochs: int, *, start_epoch: int = 0) -> FitScope[X, Y, P]:
+    def fit(self, n_epochs: int, *, start_epoch: int = 0, resume: Optional[Resumption] = None) -> FitScope[X, Y, P]:
         """A fit, as a context manager: begin_fit fires as it is entered, after_fit as it is left, in whatever way.
 
         Args:
             n_epochs: How many epochs the fit is to reach, counted from 0.
             start_epoch: The first epoch that runs.
+            resume: Where an earlier fit was left; this one goes on from there, whatever `start_epoch` is.
 
         Raises:
             ValueError: There is no such range of epochs.
         """
+        if resume is not None:
+            start_epoch = resume.position.epoch
         if not 0 <= start_epoch <= n_epochs:
             raise ValueError(
                 f"n_epochs={n_epochs}, start_epoch={start_epoch}: a fit runs the epochs from start_epoch up to "
                 f"n_epochs, so 0 <= start_epoch <= n_epochs."
             )
-        return FitScope(self, n_epochs, start_epoch)
+        return FitScope(self, n_epochs, start_epoch, resume)
 
     def validation(self, epoch: int = 0) -> ValidationScope[X, Y, P]:
         """A validation outside of any fit, as a context manager: neither begin_fit nor after_fit fires.
@@ -133,19 +178,24 @@ class Loop(Generic[X, Y, P]):
         """
         return ValidationScope(self, epoch)
 
-    def start(self) -> Plan[X, Y, P]:
+    def start(self, fit: Optional[FitScope[X, Y, P]] = None) -> Plan[X, Y, P]:
         """Marks the loop as running, and hands out the plan; the loop's own scopes use it.
+
+        Args:
+            fit: The fit that begins, where it is one.
 
         Raises:
             LoopError: It is running already.
         """
         self._check_idle("a fit inside a fit would share its callbacks' state")
         self._running = True
+        self._fit = fit
         return self._attached.plan
 
     def stop(self) -> None:
         """Marks the loop as idle."""
         self._running = False
+        self._fit = None
 
     def _check_idle(self, why: str) -> None:
         if self._running:
@@ -165,6 +215,8 @@ class Run(Generic[X, Y, P]):
         self.cursor = None
         self._validating: Optional[int] = None
         self._cut_short: Optional[Cursor[X, Y, P]] = None
+        self._resume: Optional[Resumption] = None
+        self._steps_before = 0
         self._loop = loop
         self._cancel: Optional[CancelTrain] = None
 
@@ -176,7 +228,7 @@ class Run(Generic[X, Y, P]):
     @property
     def steps(self) -> int:
         """How many training batches have been stepped on."""
-        return 0 if self.cursor is None else self.cursor.steps
+        return self._steps_before if self.cursor is None else self.cursor.steps
 
     def note(self, answer: object) -> bool:
         """Takes note of a CancelTrain among the answers to an event: whether it was one."""
@@ -187,7 +239,7 @@ class Run(Generic[X, Y, P]):
     def train_pass(self, dl: Iterable[tuple[X, Y]], epoch: int) -> Iterator[TrainBatch[X, Y, P]]:
         """The training batches of a loader."""
         self.close_pass()
-        if self._cancel is not None:
+        if self._cancel is not None or self._resumes_validation():
             return iter(())
         return self._batches(TrainBatch(self.plan.train, "train", epoch, _count(dl), self.steps), dl)
 
@@ -196,7 +248,7 @@ class Run(Generic[X, Y, P]):
         self.close_pass()
         if self.cancelled:
             return
-        if self.plan.begin_validate:
+        if self.plan.begin_validate and not self._resumes_validation():
             answer = fold(hooks.BEGIN_VALIDATE, self.plan.begin_validate, BeginValidate(epoch))
             if self.note(answer) or isinstance(answer, Skipped):
                 return
@@ -213,11 +265,13 @@ class Run(Generic[X, Y, P]):
         self.cursor = cursor
         cursor.index = -1
         begins, ends = bool(cursor.plan.begin_batch), True
+        resume = self._resume
+        first = 0 if resume is None else resume.position.done
         try:
             # What is done for each batch here and in the scopes is all that a loop costs when nobody listens: few
             # steps of the interpreter, each some 10 ns after the model has had the processor's caches to itself.
-            batches = _checked(dl, cursor)
-            for cursor.index, (cursor.xb, cursor.yb) in enumerate(batches):
+            batches = _checked(dl, cursor) if resume is None else self._taken_up(dl, cursor, resume)
+            for cursor.index, (cursor.xb, cursor.yb) in enumerate(batches, first):
                 cursor.stage = BEGUN
                 if begins:
                     cursor.begin()
@@ -240,6 +294,27 @@ class Run(Generic[X, Y, P]):
             moment = "before the first batch" if cursor.index < 0 else f"after batch {cursor.index}"
             place(error, f"in loading batches, epoch {cursor.epoch}, {cursor.phase}, {moment}")
             raise
+
+    def _resumes_validation(self) -> bool:
+        """Whether the fit is taken up in a validation that has not been reached yet."""
+        return self._resume is not None and self._resume.position.phase == "valid"
+
+    def _taken_up(
+        self, dl: Iterable[tuple[X, Y]], cursor: Cursor[X, Y, P], resume: Resumption
+    ) -> Iterator[tuple[X, Y]]:
+        """The batches of the interrupted pass that are still to come."""
+        self._resume = None
+        cursor.index = resume.position.done - 1
+        thrown_away = resume.rewind()
+        batches = iter(dl)
+        for index in range(thrown_away):
+            if next(batches, None) is None:
+                raise BatchError(
+                    f"the loader gave {index} batches, and {thrown_away} of them were over when the fit was left: a "
+                    f"fit is taken up on the data that it had."
+                )
+        resume.settle()
+        return batches
 
     def close_pass(self) -> None:
         """Ends what a `break` left open: the batch, and the validation that it stood in."""
@@ -290,7 +365,7 @@ class Run(Generic[X, Y, P]):
         place(error, f"in {cursor.place}")
         if not cursor.plan.after_batch:
             return [error]
-        ended: AfterBatch[X, Y, P] = AfterBatch(cursor.reached())
+        ended: AfterBatch[X, Y, P] = AfterBatch(cursor.reached(), error)
         return [error, *tell_all(hooks.AFTER_BATCH, cursor.plan.after_batch, ended)]
 
 
@@ -301,6 +376,7 @@ class FitScope(Run[X, Y, P]):
         loop: The loop that it is a fit of.
         n_epochs: How many epochs the fit is to reach, counted from 0.
         start_epoch: The first epoch that runs.
+        resume: Where an earlier fit was left.
     """
 
     n_epochs: int
@@ -309,10 +385,15 @@ class FitScope(Run[X, Y, P]):
     start_epoch: int
     """The first epoch that runs."""
 
-    def __init__(self, loop: Loop[X, Y, P], n_epochs: int, start_epoch: int) -> None:
+    def __init__(
+        self, loop: Loop[X, Y, P], n_epochs: int, start_epoch: int, resume: Optional[Resumption] = None
+    ) -> None:
         super().__init__(loop)
         self.n_epochs = n_epochs
         self.start_epoch = start_epoch
+        self._resume = resume
+        self._steps_before = 0 if resume is None else resume.position.steps
+        self._next_epoch = start_epoch
         self._all_epochs_ran = False
         self._outcome: Optional[FitOutcome] = None
 
@@ -330,16 +411,31 @@ class FitScope(Run[X, Y, P]):
     def __enter__(self) -> Self:
         if self._outcome is not None:
             raise LoopError("this fit has ended: a new one is a new call of loop.fit.")
-        self.plan = self._loop.start()
+        self.plan = self._loop.start(self)
         try:
             for state in self.plan.reset_with_fit:
                 state.restart()
             if self.plan.begin_fit:
                 self.note(fold(hooks.BEGIN_FIT, self.plan.begin_fit, BeginFit(self.n_epochs, self.start_epoch)))
+            if self._resume is not None:
+                self._take_up(self._resume)
             return self
         except BaseException as error:
             self._end(error)
             raise
+
+    @property
+    def position(self) -> Position:
+        """How far it has come; a batch that has begun counts as over."""
+        cursor = self.cursor
+        if cursor is None or cursor.epoch < self._next_epoch:
+            return Position(self._next_epoch, steps=self.steps)
+        return Position(cursor.epoch, cursor.phase, cursor.index + 1, cursor.steps)
+
+    def _take_up(self, resume: Resumption) -> None:
+        resume.restore()
+        if resume.position.phase is None:
+            self._resume = None  # an epoch begins, as it does in any fit
 
     def __exit__(
         self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
@@ -351,6 +447,9 @@ class FitScope(Run[X, Y, P]):
         for epoch in range(self.start_epoch, self.n_epochs):
             if self._over():
                 return
+            if self._resume is not None:  # this epoch has begun in an earlier fit
+                yield from self._whole(EpochScope(self, epoch))
+                continue
             for state in self.plan.reset_with_epoch:
                 state.restart()
             if self.plan.begin_epoch:
@@ -361,13 +460,17 @@ class FitScope(Run[X, Y, P]):
                 self.note(answer)
                 if self._over():
                     return
-            yield EpochScope(self, epoch)
-            self.close_pass()
-            if self._over():
-                return
-            if self.plan.after_epoch:
-                self.note(fold(hooks.AFTER_EPOCH, self.plan.after_epoch, AfterEpoch(epoch, self.n_epochs)))
+            yield from self._whole(EpochScope(self, epoch))
         self._all_epochs_ran = not self._over()
+
+    def _whole(self, scope: EpochScope[X, Y, P]) -> Iterator[EpochScope[X, Y, P]]:
+        """An epoch, and what comes after its body."""
+        yield scope
+        self.close_pass()
+        if not self._over():
+            self._next_epoch = scope.epoch + 1
+            if self.plan.after_epoch:
+                self.note(fold(hooks.AFTER_EPOCH, self.plan.after_epoch, AfterEpoch(scope.epoch, self.n_epochs)))
 
     def _over(self) -> bool:
         return self._cancel is not None

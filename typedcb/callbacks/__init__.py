@@ -17,6 +17,7 @@ from .anneal import linear as linear
 from .anneal import one_cycle as one_cycle
 from .anneal import polynomial as polynomial
 from .best import SaveBest as SaveBest
+from .checkpoint import Checkpoint as Checkpoint
 from .clip import GradientClip as GradientClip
 from .csv_log import CSVLogger as CSVLogger
 from .cycle import OneCycle as OneCycle

@@ -46,7 +46,7 @@ class OneCycle(AnyCallback):
     end_div: float = 1e5
     """The learning rate falls to highest / end_div."""
 
-    n_epochs: Cell[int] = cell(1)
+    n_epochs: Cell[int] = cell(1, saved=False)
     """How many epochs the fit is to reach."""
 
     def __post_init__(self) -> None:

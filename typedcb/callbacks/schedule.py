@@ -53,7 +53,7 @@ class ParamScheduler(AnyCallback):
     schedule: Union[Schedule, tuple[Schedule, ...]]
     """One schedule for all parameter groups, or a tuple with one for each."""
 
-    n_epochs: Cell[int] = cell(1)
+    n_epochs: Cell[int] = cell(1, saved=False)
     """How many epochs the fit is to reach."""
 
     def __post_init__(self) -> None:

@@ -105,9 +105,11 @@ class TorchScheduler(AnyCallback):
             group.pop(_INITIAL_LR, None)
 
     def _step(self) -> None:
-        if self.scheduler.value is not None:
-            self.scheduler.value.step()
-            self.steps.value += 1
+        scheduler = self.scheduler.value
+        if scheduler is None:  # a fit that is taken up in the middle of an epoch
+            scheduler = self.scheduler.value = self._made()
+        scheduler.step()
+        self.steps.value += 1
 
 
 def _refuse_plateau(is_plateau: bool) -> None:

@@ -1,0 +1,143 @@
+"""The random states of a process and of its loaders, to come back to."""
+
+from __future__ import annotations
+
+import random
+import sys
+from typing import Any, Iterable, Iterator, Optional, Protocol, cast
+
+import torch
+from torch import Generator
+
+from .errors import MismatchError
+from .tree import Tree
+
+
+class SavesItself(Protocol):
+    """Whatever gives and takes its own state."""
+
+    def state_dict(self) -> dict[str, Any]:  # Any: its own business
+        """Its state."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any], /) -> object:  # Any: its own business
+        """Takes a state."""
+        ...
+
+
+def saves_itself(value: object) -> Optional[SavesItself]:
+    """The same value, where it gives and takes its own state."""
+    if callable(getattr(value, "state_dict", None)) and callable(getattr(value, "load_state_dict", None)):
+        return cast("SavesItself", value)
+    return None
+
+
+def random_states() -> Tree:
+    """The states of all generators that a fit may draw from: Python's, numpy's where it is imported, and torch's."""
+    return {
+        "python": random.getstate(),
+        "numpy": _numpy_state(),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if _cuda_is_up() else [],
+    }
+
+
+def set_random_states(states: Tree) -> None:
+    """Gives all generators the states that they had.
+
+    Args:
+        states: What `random_states` took.
+    """
+    random.setstate(states["python"])
+    torch.set_rng_state(states["torch"])
+    for device, state in enumerate(states["cuda"]):
+        torch.cuda.set_rng_state(state, device)
+    if states["numpy"] is not None:
+        import numpy as np  # noqa: PLC0415  # only where the fit that was saved had imported it
+
+        name, keys, *rest = states["numpy"]
+        np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))
+
+
+def random_problem(states: Tree) -> Optional[str]:
+    """Why random states cannot be set here; None where they can."""
+    devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if len(states["cuda"]) > devices:
+        return f"it was saved with {len(states['cuda'])} CUDA devices, and there are {devices}"
+    try:
+        random.Random().setstate(states["python"])
+        Generator().set_state(states["torch"])
+    except (RuntimeError, ValueError) as error:
+        return f"the random states are none: {error}"
+    return None
+
+
+def _cuda_is_up() -> bool:
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]  # torch leaves it without types
+
+
+def _numpy_state() -> Tree:
+    if "numpy" not in sys.modules:
+        return None
+    import numpy as np  # noqa: PLC0415  # imported already
+
+    name, keys, position, has_gauss, cached = cast("tuple[str, Any, int, int, float]", np.random.get_state(legacy=True))
+    return (name, tuple(keys.tolist()), int(position), int(has_gauss), float(cached))
+
+
+def loader_facts(dl: object) -> Tree:
+    """What has to be the same about a loader, for a pass over it to be taken up in its middle."""
+    facts: dict[str, object] = {"class": type(dl).__name__, "batches": _length(dl)}
+    for name in ("batch_size", "num_workers", "drop_last"):
+        facts[name] = getattr(dl, name, None)
+    facts["samples"] = _length(getattr(dl, "dataset", None))
+    facts["sampler"] = type(getattr(dl, "sampler", None)).__name__
+    return facts
+
+
+def loader_states(dl: object) -> Tree:
+    """The states of the generators that a loader draws from."""
+    return [generator.get_state() for generator in _generators(dl)]
+
+
+def set_loader_states(dl: object, states: Tree) -> None:
+    """Gives the generators of a loader the states that they had.
+
+    Args:
+        dl: The loader.
+        states: What `loader_states` took.
+
+    Raises:
+        MismatchError: It has another number of generators.
+    """
+    generators = list(_generators(dl))
+    if len(generators) != len(states):
+        raise MismatchError(
+            f"the loader draws from {len(generators)} generators of its own, and from {len(states)} when it was saved."
+        )
+    for generator, state in zip(generators, states, strict=True):
+        generator.set_state(state)
+
+
+def _generators(dl: object) -> Iterator[Generator]:
+    """A loader's generators, each once: its own, its sampler's, and its batch sampler's."""
+    seen: list[Generator] = []
+    batch_sampler: object = getattr(dl, "batch_sampler", None)
+    holders: Iterable[object] = (
+        dl,
+        getattr(dl, "sampler", None),
+        batch_sampler,
+        getattr(batch_sampler, "sampler", None),
+    )
+    for holder in holders:
+        generator: object = getattr(holder, "generator", None)
+        if isinstance(generator, Generator) and not any(generator is known for known in seen):
+            seen.append(generator)
+    yield from seen
+
+
+def _length(items: object) -> Optional[int]:
+    try:
+        return len(cast("list[object]", items))
+    except TypeError:
+        return None

@@ -1,0 +1,493 @@
+"""The state of a learner: what a checkpoint holds of it, what may differ, and how it is given back.
+
+Giving back has two halves. `prepared` reads everything, compares it with the live learner and raises for whatever does
+not fit, by name; only when all of it fits is anything copied: a refused checkpoint leaves the learner as it was.
+
+Callbacks are known by their class and by their place among the instances of that class, in running order. What is kept
+of them are their cells, and never their settings: a fit that is taken up with another patience has that patience.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import Any, Final, Generator, Iterable, Literal, Mapping, Optional, Protocol, Sequence, cast
+
+import attrs
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from typing_extensions import TypeAlias
+
+from .attach import own_states
+from .callback import SomeCallback
+from .cell import Series, State
+from .data import DataBunch
+from .errors import CheckpointError, CorruptCheckpointError, MismatchError
+from .loop import Position, Resumption
+from .randomness import (
+    loader_facts,
+    loader_states,
+    random_problem,
+    random_states,
+    saves_itself,
+    set_loader_states,
+    set_random_states,
+)
+from .store import Stored
+from .tree import StoredTensor, Tree, dtype_name, is_dict
+from .values import OwnState, declared, made, shown, taken
+
+OnMismatch: TypeAlias = Mapping[str, Literal["require", "reset"]]
+"""What to do where a checkpoint does not fit: by the name of a callback's class, or `optimizer`, `data` or `random`.
+
+`"require"` refuses the checkpoint, which is what happens to whatever is not named; `"reset"` goes on without that part.
+"""
+
+
+class HasState(Protocol):
+    """Whatever has a learner's state."""
+
+    @property
+    def model(self) -> nn.Module:
+        """The model."""
+        ...
+
+    @property
+    def opt(self) -> Optimizer:
+        """The optimizer."""
+        ...
+
+    @property
+    def data(self) -> DataBunch[object, object]:
+        """The loaders."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        ...
+
+    @property
+    def cbs(self) -> Sequence[SomeCallback]:
+        """The callbacks in the order in which they run."""
+        ...
+
+
+def instant(learner: HasState) -> Tree:
+    """The random states of this moment: the process's and the loaders'."""
+    return {"random": random_states(), "train": loader_states(learner.data.train_dl), "valid": _valid_states(learner)}
+
+
+def _valid_states(learner: HasState) -> Tree:
+    return loader_states(learner.data.valid_dl) if learner.data.has_valid else []
+
+
+def _set_instant(learner: HasState, states: Tree, kept: Sequence[str]) -> None:
+    """Gives everything the random state of an instant, apart from `kept`: `random` or `data`."""
+    if "random" not in kept:
+        set_random_states(states["random"])
+    if "data" not in kept:
+        set_loader_states(learner.data.train_dl, states["train"])
+        if learner.data.has_valid:
+            set_loader_states(learner.data.valid_dl, states["valid"])
+
+
+def modes(model: nn.Module) -> Tree:
+    """Which modules of a model are in training mode."""
+    return [name for name, module in _modules(model) if module.training]
+
+
+def _modules(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    return list(cast("Iterable[tuple[str, nn.Module]]", model.named_modules()))  # torch leaves it half typed
+
+
+def in_fit(learner: HasState, position: Position, start: Tree, now: Tree) -> Tree:
+    """What a fit needs to be taken up.
+
+    Args:
+        learner: Whose fit it is.
+        position: Where it is.
+        start: The instant at which the pass under way began; None between two epochs.
+        now: The instant of now.
+    """
+    dl = _loader(learner, position)
+    own = None if dl is None else saves_itself(dl)
+    return {
+        **attrs.asdict(position),
+        "start": start,
+        "now": now,
+        "facts": None if dl is None else loader_facts(dl),
+        "own": None if own is None else own.state_dict(),
+    }
+
+
+def captured(learner: HasState, fit: Tree = None, training: Tree = None) -> Tree:
+    """The whole state of a learner, its tensors as they are.
+
+    Args:
+        learner: The learner.
+        fit: What `in_fit` says, in a fit.
+        training: Which modules are in training mode; by default those that are now.
+
+    Raises:
+        StateError: A cell holds what no checkpoint can hold.
+    """
+    model, opt = learner.model, learner.opt
+    return {
+        "model": dict(model.state_dict()),
+        "grads": {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None},
+        "frozen": [name for name, weight in model.named_parameters() if not weight.requires_grad],
+        "training": modes(model) if training is None else training,
+        "optimizer": {"class": type(opt).__qualname__, "state": opt.state_dict()},
+        "callbacks": [
+            {"class": key[0], "place": key[1], "cells": _cells(callback)}
+            for key, callback in _stateful(learner.cbs).items()
+        ],
+        "fit": fit,
+    }
+
+
+Key: TypeAlias = tuple[str, int]
+"""A callback: its class, and its place among the instances of that class."""
+
+
+def _stateful(callbacks: Sequence[SomeCallback]) -> dict[Key, SomeCallback]:
+    """The callbacks that have something to save."""
+    found: dict[Key, SomeCallback] = {}
+    counts: dict[str, int] = {}
+    for callback in callbacks:
+        name = type(callback).__qualname__.rpartition("<locals>.")[2]
+        place = counts[name] = counts.get(name, -1) + 1
+        if _saved(callback):
+            found[name, place] = callback
+    return found
+
+
+def _saved(callback: SomeCallback) -> dict[str, State]:
+    return {name: state for name, state in own_states(callback).items() if state.saved}
+
+
+def _cells(callback: SomeCallback) -> Tree:
+    return {
+        name: {"type": shown(declared(callback, name)), "value": taken(callback, name, state)}
+        for name, state in _saved(callback).items()
+    }
+
+
+def _loader(learner: HasState, position: Position) -> Optional[object]:
+    """The loader of the pass that is under way."""
+    if position.phase is None:
+        return None
+    return learner.data.train_dl if position.phase == "train" else learner.data.valid_dl
+
+
+@attrs.frozen
+class Restoration:
+    """A state that fits a learner, and waits to be given to it."""
+
+    learner: HasState
+    """The learner."""
+
+    saved: Tree
+    """The state, with its tensors; what is None is not given."""
+
+    cells: tuple[tuple[str, State, object], ...]
+    """What each cell becomes, beside the name of its callback's class."""
+
+    on_mismatch: OnMismatch
+    """What to do where something does not fit."""
+
+    path: str
+    """Where it comes from."""
+
+    def apply(self, *, at_rest: bool) -> None:
+        """Gives the learner the state.
+
+        Args:
+            at_rest: Whether no fit has begun: what only a fit has is left out.
+
+        Raises:
+            MismatchError: An object that begin_fit's hooks have made is another one; nothing was copied.
+        """
+        cells = self._fitting(at_rest)
+        model, saved = self.learner.model, self.saved
+        model.load_state_dict(saved["model"])
+        if saved["optimizer"] is not None:
+            self.learner.opt.load_state_dict(saved["optimizer"])
+        for name, weight in model.named_parameters():
+            weight.requires_grad_(name not in saved["frozen"])
+            grad = saved["grads"].get(name)
+            weight.grad = None if grad is None else grad.to(weight.device)
+        for name, module in _modules(model):
+            module.training = name in saved["training"]
+        for state, value in cells:
+            _give(state, value)
+
+    def _fitting(self, at_rest: bool) -> list[tuple[State, object]]:
+        """The cells to give, when what is in them now takes it."""
+        fitting: list[tuple[State, object]] = []
+        differences: list[tuple[str, str]] = []
+        for name, state, value in self.cells:
+            live: object = getattr(state, "value", None)
+            problem = _own_problem(live, value)
+            if problem is None:
+                fitting.append((state, value))
+            elif not at_rest:
+                differences.append((name, f"{state.name} {problem}"))
+        _refuse(self.path, differences, self.on_mismatch)
+        return fitting
+
+
+class _Holds(Protocol):
+    """What a cell and a series have in common beside `State`."""
+
+    value: object
+
+
+def _give(state: State, value: object) -> None:
+    live: object = getattr(state, "value", None)
+    own = saves_itself(live)
+    if isinstance(value, OwnState) and own is not None:
+        own.load_state_dict(value.state)
+    else:
+        cast("_Holds", state).value = value
+
+
+def _own_problem(live: object, value: object) -> Optional[str]:
+    """Why an object that is there does not take a state; None where it does."""
+    own = saves_itself(live)
+    if not isinstance(value, OwnState):
+        return None if own is None else f"is a {type(live).__name__}, and nothing was saved of one"
+    if own is None:
+        return f"holds {str(live)[:40]}, and something with a state of its own was saved"
+    old, new = _tensors(value.state), _tensors(own.state_dict())
+    if isinstance(live, nn.Module) and old != new:
+        return f"is a {type(live).__name__} with other tensors: {_keys(old, new)}"
+    return None
+
+
+def _tensors(state: Mapping[str, Any]) -> dict[str, str]:  # Any: whatever an object keeps
+    """The tensors of a state dict in words, by name."""
+    return {name: _described(value) for name, value in state.items() if isinstance(value, (Tensor, StoredTensor))}
+
+
+def _described(tensor: Tensor | StoredTensor) -> str:
+    dtype = tensor.dtype if isinstance(tensor, StoredTensor) else dtype_name(tensor)
+    return f"{dtype} {list(tensor.shape)}"
+
+
+def prepared(learner: HasState, stored: Stored, on_mismatch: OnMismatch) -> Restoration:
+    """Reads a checkpoint, and compares it with a learner. Nothing of the learner changes.
+
+    Args:
+        learner: The learner.
+        stored: The checkpoint.
+        on_mismatch: What to do where something does not fit.
+
+    Raises:
+        MismatchError: It does not fit; all differences are in it.
+        CorruptCheckpointError: It holds no state of a learner.
+    """
+    with _schema(stored):
+        return _prepared(learner, stored, on_mismatch)
+
+
+@contextmanager
+def _schema(stored: Stored) -> Generator[None, None, None]:
+    """Says of a tree that is sound, and yet no learner's, which checkpoint it is."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise CorruptCheckpointError(f"{stored.path} holds no state of a learner: {error!r}") from error
+
+
+def _prepared(learner: HasState, stored: Stored, on_mismatch: OnMismatch) -> Restoration:
+    tree = stored.tree
+    _check_schema(stored)
+    differences = [("model", text) for text in _model_differences(tree, learner.model)]
+    opt_differences = [("optimizer", text) for text in _opt_differences(tree["optimizer"], learner.opt)]
+    _refuse(str(stored.path), [*differences, *opt_differences], on_mismatch)  # before any tensor is read
+    cells, cell_differences = _cells_of(learner, stored)
+    _refuse(str(stored.path), cell_differences, on_mismatch)
+    saved = stored.load({name: tree[name] for name in ("model", "grads", "frozen", "training")})
+    saved["optimizer"] = None if opt_differences else stored.load(tree["optimizer"]["state"])
+    return Restoration(learner, saved, tuple(cells), on_mismatch, str(stored.path))
+
+
+_PARTS: Final[Mapping[str, type]] = {
+    "model": dict,
+    "grads": dict,
+    "frozen": list,
+    "training": list,
+    "optimizer": dict,
+    "callbacks": list,
+}
+
+
+def _check_schema(stored: Stored) -> None:
+    tree = stored.tree
+    if not is_dict(tree) or any(not isinstance(tree.get(name), kind) for name, kind in _PARTS.items()):
+        raise CorruptCheckpointError(f"{stored.path} holds no state of a learner.")
+    if not is_dict(tree["optimizer"].get("state")):
+        raise CorruptCheckpointError(f"{stored.path} holds no state of an optimizer.")
+
+
+def _model_differences(tree: Tree, model: nn.Module) -> list[str]:
+    live = model.state_dict()
+    old, new = _tensors(tree["model"]), _tensors(live)
+    differences = [] if old == new else [_keys(old, new)]
+    if set(tree["model"]) - set(old) != set(live) - set(new):
+        differences.append("what its modules keep beside tensors is of other names")
+    grads = {name: text for name, text in _tensors(tree["grads"]).items() if new.get(name) != text}
+    if grads:
+        differences.append(f"its gradients differ: {', '.join(grads)}")
+    return differences
+
+
+def _opt_differences(saved: Tree, opt: Optimizer) -> list[str]:
+    if saved.get("class") != type(opt).__qualname__:
+        return [f"it was a {saved.get('class')}, and is a {type(opt).__name__}"]
+    try:
+        old = [len(group["params"]) for group in saved["state"]["param_groups"]]
+    except (KeyError, TypeError):
+        return ["it holds no parameter groups"]
+    new = [len(group["params"]) for group in opt.param_groups]
+    return [] if old == new else [f"its groups had {old} parameters, and have {new}"]
+
+
+def _cells_of(learner: HasState, stored: Stored) -> tuple[list[tuple[str, State, object]], list[tuple[str, str]]]:
+    """What each cell becomes, and what does not fit."""
+    cells: list[tuple[str, State, object]] = []
+    differences: list[tuple[str, str]] = []
+    live = _stateful(learner.cbs)
+    saved = {(entry["class"], entry["place"]): entry["cells"] for entry in stored.tree["callbacks"]}
+    for who in (saved, live):  # who saves changes nothing in the training, and need not be there
+        for key in [key for key in who if key[0] == "Checkpoint" and not (key in saved and key in live)]:
+            del who[key]
+    for key in saved.keys() - live.keys():
+        differences.append((key[0], f"{_which(key)} was attached when it was saved, and is not now"))
+    for key, callback in live.items():
+        if key not in saved:
+            differences.append((key[0], f"{_which(key)} is attached now, and was not when it was saved"))
+            continue
+        found, problems = _cells_of_one(callback, saved[key], stored, learner.device)
+        differences += [(key[0], problem) for problem in problems]
+        cells += [] if problems else [(key[0], state, value) for state, value in found]
+    return cells, differences
+
+
+def _cells_of_one(
+    callback: SomeCallback, saved: Tree, stored: Stored, device: torch.device
+) -> tuple[list[tuple[State, object]], list[str]]:
+    live = _saved(callback)
+    name = type(callback).__name__
+    problems = [f"{name}.{field} was saved, and is no cell now" for field in saved if field not in live]
+    found: list[tuple[State, object]] = []
+    for field, state in live.items():
+        if field not in saved:
+            problems.append(f"{name}.{field} is a cell now, and was not saved")
+            continue
+        kind = declared(callback, field)
+        tree = stored.load(saved[field]["value"], device)
+        try:
+            found.append((state, made(kind, tree, many=isinstance(state, Series))))
+        except Exception as error:  # noqa: BLE001  # whatever the constructor of a frozen class raises
+            problems.append(
+                f"{name}.{field} was saved as {saved[field]['type']}, and is declared as {shown(kind)}: {error}"
+            )
+    return found, problems
+
+
+def _which(key: Key) -> str:
+    return key[0] if not key[1] else f"{key[0]} no. {key[1] + 1}"
+
+
+def _keys(old: Mapping[str, str], new: Mapping[str, str]) -> str:
+    """How two sets of named tensors differ, in words."""
+    words = [f"{name} is missing now" for name in old if name not in new]
+    words += [f"{name} is new" for name in new if name not in old]
+    words += [f"{name} was {old[name]}, and is {new[name]}" for name in old if name in new and old[name] != new[name]]
+    more = len(words) - 12
+    return "; ".join(words[:12]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _refuse(path: str, differences: Sequence[tuple[str, str]], on_mismatch: OnMismatch) -> None:
+    """Refuses what nobody has accepted."""
+    left = tuple((who, what) for who, what in differences if who == "model" or on_mismatch.get(who) != "reset")
+    if not left:
+        return
+    lines = "\n".join(f"  {who}: {what}" for who, what in left)
+    reset = sorted({who for who, _ in left if who != "model"})
+    hint = f" To go on without what was saved of it: on_mismatch={{{reset[0]!r}: 'reset'}}." if reset else ""
+    raise MismatchError(
+        f"{path} does not fit this learner, and nothing of it was copied:\n{lines}\n{hint}".rstrip(), left
+    )
+
+
+def resumption(learner: HasState, stored: Stored, on_mismatch: OnMismatch) -> Resumption:
+    """What a fit needs to go on from a checkpoint.
+
+    Args:
+        learner: The learner.
+        stored: The checkpoint.
+        on_mismatch: What to do where something does not fit.
+
+    Raises:
+        MismatchError: It does not fit; all differences are in it.
+        CheckpointError: It was saved outside of a fit, or by one that failed.
+    """
+    restoration = prepared(learner, stored, on_mismatch)
+    fit = stored.tree["fit"]
+    if fit is None:
+        raise CheckpointError(
+            f"{stored.path} was saved outside of a fit, or by one that had failed in the middle of a batch: no fit can "
+            f"be taken up there. learn.load({str(stored.path)!r}) loads its weights."
+        )
+    with _schema(stored):
+        return _taken_up(learner, stored, restoration, on_mismatch)
+
+
+def _taken_up(learner: HasState, stored: Stored, restoration: Restoration, on_mismatch: OnMismatch) -> Resumption:
+    fit = stored.tree["fit"]
+    position = Position(fit["epoch"], fit["phase"], fit["done"], fit["steps"])
+    start, now, own = stored.load(fit["start"]), stored.load(fit["now"]), stored.load(fit["own"])
+    dl = None if position.phase == "valid" and not learner.data.has_valid else _loader(learner, position)
+    problem = random_problem(now["random"])
+    differences = [("random", problem)] if problem else []
+    differences += [("data", text) for text in _data_differences(learner, fit, now, dl)]
+    _refuse(str(stored.path), differences, on_mismatch)
+    kept = [who for who, _ in differences]
+
+    def settle() -> None:
+        _set_instant(learner, now, kept)
+
+    def restore() -> None:
+        restoration.apply(at_rest=False)
+        if position.phase is None:
+            settle()
+
+    def rewind() -> int:
+        _set_instant(learner, start, kept)
+        itself = None if dl is None else saves_itself(dl)
+        if itself is None or own is None:
+            return position.done
+        itself.load_state_dict(dict(own))
+        return 0
+
+    return Resumption(position, restore, rewind, settle)
+
+
+def _data_differences(learner: HasState, fit: Tree, now: Tree, dl: Optional[object]) -> list[str]:
+    """Why a pass over the data cannot be taken up in its middle."""
+    old: dict[str, Tree] = fit["facts"] or {}
+    new: dict[str, Tree] = {} if dl is None else loader_facts(dl)
+    differences = [
+        f"{name} of the {fit['phase']} loader was {old.get(name)!r}, and is {new.get(name)!r}"
+        for name in {**old, **new}
+        if old.get(name) != new.get(name)
+    ]
+    drawn = {"train": loader_states(learner.data.train_dl), "valid": _valid_states(learner)}
+    for name, states in drawn.items():
+        if len(now[name]) != len(states):
+            differences.append(f"the {name} loader drew from {len(now[name])} generators, and draws from {len(states)}")
+    return differences
