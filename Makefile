@@ -35,6 +35,9 @@ peers: $(READY)
 oldest-mypy: $(READY)
 	$(BIN)/python tests/plugin/oldest.py
 
+stress: $(READY)
+	$(BIN)/python tests/checkpoint/killing.py 200
+
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'

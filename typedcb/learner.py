@@ -350,7 +350,7 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
         """
         from .callbacks import LRFinder, SmoothLoss  # noqa: PLC0415  # the ready-made callbacks are loaded when used
 
-        smooth = SmoothLoss()
+        smooth = SmoothLoss(beta=0.9)  # a longer mean lags far behind over so few batches
         finder = LRFinder(self, smooth, start_lr, end_lr, n_batches)
         self.fit(n_batches, cbs=[*cbs, smooth, finder])  # each epoch has a batch at least, and the finder ends it
         return finder

@@ -435,7 +435,7 @@ def _read_manifest(path: Path, folder: int) -> _Contents:
                 f"by a newer release? Install that one."
             )
         manifest = msgspec.json.decode(text, type=_Manifest)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CorruptCheckpointError(f"{place} is no manifest: {error}.") from None
     if manifest.sha256 != _digest(manifest.contents) or msgspec.json.encode(manifest) != text:
         raise CorruptCheckpointError(f"{place} is not what was written: its checksum differs.")

@@ -37,7 +37,7 @@ class TorchScheduler(AnyCallback):
     factory: SchedulerFactory
     """Called with the optimizer when a fit begins: `partial(StepLR, step_size=3)`."""
 
-    every: Literal["batch", "epoch"] = "epoch"
+    every: Literal["batch", "epoch"]
     """What a step of the scheduler is: a batch, as for `OneCycleLR`, or an epoch."""
 
     steps: Cell[int] = cell(0)
