@@ -315,7 +315,7 @@ def test_removing_what_another_depends_on_is_refused_and_removes_nothing() -> No
     smooth = Smooth("smooth")
     needs = Needs("needs", smooth.mean)
     learn = learner(needs, smooth)
-    with pytest.raises(DependencyError, match=r"Needs\.on reads Smooth\.mean of a Smooth that is not attached"):
+    with pytest.raises(DependencyError, match=r"Needs\.on reads Smooth\.mean, whose Smooth is not attached"):
         learn.remove(smooth)
     assert learn.cbs == (smooth, needs)
     learn.remove(smooth, needs)

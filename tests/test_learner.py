@@ -431,7 +431,7 @@ def test_callbacks_for_one_fit_run_among_the_others_by_order_and_dependency() ->
 
 def test_a_callback_for_one_fit_whose_dependency_is_missing_is_refused() -> None:
     learn = learner()
-    with pytest.raises(DependencyError, match=r"Reads\.of reads Mean\.total of a Mean that is not attached"):
+    with pytest.raises(DependencyError, match=r"Reads\.of reads Mean\.total, whose Mean is not attached"):
         learn.fit(1, cbs=[Reads(Mean().total)])
     assert learn.cbs == ()
 

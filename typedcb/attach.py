@@ -94,7 +94,7 @@ def _owner(field: str, value: object, index_of: dict[int, int], owner_of: dict[i
         if id(value) not in owner_of:
             owner = value.name.partition(".")[0]
             raise DependencyError(
-                f"{field} reads {value.name} of a {owner} that is not attached: pass that {owner} in cbs too, "
+                f"{field} reads {value.name}, whose {owner} is not attached: pass that {owner} in cbs too, "
                 f"or add it before."
             )
         return owner_of[id(value)]

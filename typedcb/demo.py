@@ -79,7 +79,7 @@ def small_cnn() -> nn.Sequential:
         conv = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
         return [conv, nn.BatchNorm2d(outputs), nn.ReLU(), nn.MaxPool2d(2)]
 
-    return nn.Sequential(*block(1, 32), *block(32, 64), *block(64, 128), nn.Flatten(), nn.Linear(128 * 3 * 3, 10))
+    return nn.Sequential(*block(1, 16), *block(16, 32), *block(32, 64), nn.Flatten(), nn.Linear(64 * 3 * 3, 10))
 
 
 def run(folder: Path, *, epochs: int = 8, lr: float = 0.01, seed: int = 0) -> float:

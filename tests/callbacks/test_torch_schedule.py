@@ -119,7 +119,7 @@ def test_an_epoch_without_a_step_of_the_optimizer_does_not_count() -> None:
 def test_a_fit_that_is_taken_up_goes_on_where_it_was(name: str) -> None:
     learn = learner()
     learn.opt.param_groups[0]["lr"] = 0.7  # whatever the schedule had come to
-    schedule, seen = TorchScheduler(learn, FACTORIES[name]), []
+    schedule, seen = TorchScheduler(learn, FACTORIES[name], "epoch"), []
     with Loop[Tensor, Tensor, Tensor]([schedule]).fit(8, start_epoch=3) as fit:
         schedule.steps.value, schedule.base_lrs.value = 3, (0.1,)
         for epoch in fit.epochs():
@@ -173,7 +173,7 @@ PLATEAU = "cannot drive torch's ReduceLROnPlateau, .* use typedcb.callbacks.Redu
 )
 def test_torchs_plateau_is_refused_at_once(factory: Any) -> None:
     with pytest.raises(TypeError, match=PLATEAU):
-        learner().add(TorchScheduler, factory)
+        learner().add(TorchScheduler, factory, "epoch")
 
 
 def test_torchs_plateau_from_a_function_is_refused_when_the_fit_begins() -> None:
@@ -181,7 +181,7 @@ def test_torchs_plateau_from_a_function_is_refused_when_the_fit_begins() -> None
         return lr_scheduler.ReduceLROnPlateau(opt)
 
     learn = learner()
-    learn.add(TorchScheduler, make)
+    learn.add(TorchScheduler, make, "epoch")
     with pytest.raises(TypeError, match=PLATEAU):
         learn.fit(1)
 

@@ -108,7 +108,7 @@ MISTAKES: Final = (
     Mistake("IG-09", "Ignite", "forgot the minus", "silent", "checkers", "`mode` has to be said; nothing is negated"),
     Mistake("FA-15", "fastai v2", "a monitor's name misspelt", "start", "checkers", "a monitor is no string: `stats.val_loss` is no attribute"),  # noqa: E501
     # K. Gradients, steps, schedulers
-    Mistake("PL-23", "Lightning", "a scheduler's interval at the wrong place", "silent", "checkers", "`every` is a parameter and a Literal; `ParamScheduler` always goes by batch"),  # noqa: E501
+    Mistake("PL-23", "Lightning", "a scheduler's interval at the wrong place", "silent", "checkers", "`every` has to be stated, and is a Literal; `ParamScheduler` always goes by batch"),  # noqa: E501
     Mistake("PL-24", "Lightning", "the step counter counts all optimizers", "silent", "design", "`event.step` counts the batches that were stepped on"),  # noqa: E501
     Mistake("FA-16", "fastai v2", "`n_acc` counts samples", "silent", "design", "`GradientAccumulation.n` counts batches"),  # noqa: E501
     # L. Instances, classes, duplicates

@@ -55,8 +55,9 @@ learn.add(OneCycle)  # error
 
 # torch's schedulers: one that is made already, one that lacks its settings, a word that is none.
 
-learn.add(TorchScheduler, StepLR(learn.opt, 3))  # error
-learn.add(TorchScheduler, StepLR)  # error
+learn.add(TorchScheduler, StepLR(learn.opt, 3), "epoch")  # error
+learn.add(TorchScheduler, StepLR, "epoch")  # error
+learn.add(TorchScheduler, partial(StepLR, step_size=3))  # error
 learn.add(TorchScheduler, partial(StepLR, step_size=3), "step")  # error
 
 # A search: its smoothed loss, its rule, how it is read; limits; what a learner is for them.

@@ -53,7 +53,7 @@ learn = Learner(
         partial(OneCycle, highest=0.1),
         partial(OneCycle, highest=(0.1,), momentum=None),
         partial(ParamScheduler, param=LR, schedule=one_cycle(0.1)),
-        partial(TorchScheduler, factory=partial(StepLR, step_size=3)),
+        partial(TorchScheduler, factory=partial(StepLR, step_size=3), every="epoch"),
         partial(ReduceLROnPlateau, monitor=stats.valid_loss, mode="min"),
         partial(SaveBest, monitor=stats.valid(accuracy), mode="max"),
         partial(LRFinder, loss=smooth, n_batches=2),
@@ -73,7 +73,7 @@ learn.add(LRFinder, smooth, stop=Diverged(3.0, "batch"))
 learn.add(LRFinder, smooth, stop=None)
 learn.add(TorchScheduler, partial(OneCycleLR, max_lr=0.1, total_steps=10), "batch")
 learn.add(TorchScheduler, partial(LambdaLR, lr_lambda=lambda step: 0.9**step), every="epoch")
-learn.add(TorchScheduler, lambda opt: CosineAnnealingLR(opt, 10))
+learn.add(TorchScheduler, lambda opt: CosineAnnealingLR(opt, 10), "batch")
 learn.add(ParamScheduler, MOMENTUM, (cosine(0.9, 0.8),))
 learn.add(ParamScheduler, Hyper("dampening"), flat_cosine(1e-3, 1e-5))
 schedule: Schedule = combine((0.3, linear(0.0, 1.0)), (0.7, lambda position: 1 - position))

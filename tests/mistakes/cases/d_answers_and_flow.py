@@ -161,6 +161,7 @@ def one_cycle(opt: Optimizer) -> LRScheduler:
     return OneCycleLR(opt, 0.1, total_steps=10)
 
 
+TorchScheduler(learn, one_cycle)  # error
 TorchScheduler(learn, one_cycle, interval="step")  # error
 TorchScheduler(learn, one_cycle, every="step")  # error
 

@@ -1,0 +1,104 @@
+"""The other callbacks that keep state, and other loaders: taken up in the middle of an epoch, too."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runs import differing, everything, run
+from torch.nn import functional as F
+from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR, StepLR
+
+from typedcb.callbacks import (
+    AvgStats,
+    Checkpoint,
+    Freeze,
+    MixUp,
+    ReduceLROnPlateau,
+    SaveBest,
+    SmoothGradNorm,
+    TerminateOnNaN,
+    TorchScheduler,
+    Unfreeze,
+)
+from typedcb.callbacks import OneCycle as Cycle
+from typedcb.store import steps
+
+EVERY_BATCH: dict[str, Any] = {"every_seconds": 1e-9, "keep_last": 1000}
+
+
+def by_batch(learn: Any) -> None:
+    learn.add(TorchScheduler, partial(OneCycleLR, max_lr=0.1, total_steps=100), "batch")
+
+
+def by_epoch(learn: Any) -> None:
+    learn.add(TorchScheduler, partial(StepLR, step_size=1))
+
+
+def cosine_by_batch(learn: Any) -> None:
+    learn.add(TorchScheduler, partial(CosineAnnealingLR, T_max=7), "batch")
+
+
+def one_cycle(learn: Any) -> None:
+    learn.add(Cycle, 0.1)
+
+
+def freezing(learn: Any) -> None:
+    learn.add(Freeze, 0)
+    learn.add(Unfreeze, 1)
+    first = next(learn.model.parameters())
+    first.requires_grad_(False)
+
+
+def mixing(learn: Any) -> None:
+    learn._attach((MixUp(partial(F.cross_entropy, reduction="none")),))
+
+
+def watching(learn: Any) -> None:
+    stats = learn.get(AvgStats)
+    learn._attach((SaveBest(learn, stats.valid_loss, "min"), ReduceLROnPlateau(learn, stats.train_loss, "min", 1)))
+    learn.add(SmoothGradNorm)
+    learn._attach((TerminateOnNaN(),))
+
+
+ALL = (by_batch, by_epoch, cosine_by_batch, one_cycle, freezing, mixing, watching)
+
+
+@pytest.mark.parametrize("setup", ALL, ids=lambda setup: setup.__name__)
+def test_it_goes_on_bit_for_bit(tmp_path: Path, setup: Any) -> None:
+    def made(folder: Path | None = None) -> Any:
+        learn = run()
+        setup(learn)
+        if folder is not None:
+            learn.add(Checkpoint, folder, **EVERY_BATCH)
+        return learn
+
+    alone = made()
+    alone.fit(2)
+    made(tmp_path).fit(2)
+    for path in steps(tmp_path)[1::4]:
+        again = made()
+        again.fit(2, resume=path)
+        assert differing(everything(again), everything(alone)) == [], path.name
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_loader_that_saves_itself_is_restored_by_itself(tmp_path: Path, workers: int) -> None:
+    stateful: Any = pytest.importorskip("torchdata.stateful_dataloader")
+    settings: dict[str, Any] = {"loader": stateful.StatefulDataLoader, "workers": workers}
+    alone = run(**settings)
+    alone.fit(2)
+    run(tmp_path, **EVERY_BATCH, **settings).fit(2)
+    for path in steps(tmp_path)[1 :: 9 if workers else 3]:
+        again = run(**settings)
+        again.fit(2, resume=path)
+        assert differing(everything(again), everything(alone)) == [], path.name
+
+
+def test_other_settings_are_no_other_state(tmp_path: Path) -> None:
+    run(tmp_path).fit(1)
+    learn = run()
+    learn.fit(3, resume=tmp_path)
+    assert learn.opt.param_groups[0]["lr"] != 0.001, "the schedule is that of three epochs now"
