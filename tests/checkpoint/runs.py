@@ -80,6 +80,7 @@ def run(
     own_generator: bool = False,
     cbs: tuple[Any, ...] = (),
     loader: Any = DataLoader,
+    data_set: Noisy | None = None,
     **checkpoint: Any,
 ) -> Learner[Any, Any, Any, Any]:
     """A learner, its random states those of a fresh start."""
@@ -87,9 +88,10 @@ def run(
     random.seed(1)
     generator = torch.Generator().manual_seed(5) if own_generator else None
     more: dict[str, Any] = {"generator": generator} if own_generator else {}
+    samples = data_set or Noisy()
     data = DataBunch[Tensor, Tensor](
-        loader(Noisy(), batch_size=3, shuffle=True, num_workers=workers, **more),
-        loader(Noisy(), batch_size=5, num_workers=workers),
+        loader(samples, batch_size=3, shuffle=True, num_workers=workers, **more),
+        loader(samples, batch_size=5, num_workers=workers),
     )
     learn: Any = Learner(model(), data, F.cross_entropy, opt)
     stats, smooth = AvgStats(accuracy), SmoothLoss()

@@ -80,8 +80,8 @@ class TorchScheduler(AnyCallback):
     @override
     def after_fit(self, event: AfterFit) -> None:
         """Gives the optimizer the learning rates that it had."""
-        if self.scheduler.value is not None:
-            self.scheduler.value = None
+        self.scheduler.value = None
+        if self.base_lrs.value:  # a scheduler was made, in this fit or in the one that it goes on from
             self._begin_anew()
 
     def _made(self) -> LRScheduler:
@@ -105,11 +105,11 @@ class TorchScheduler(AnyCallback):
             group.pop(_INITIAL_LR, None)
 
     def _step(self) -> None:
-        scheduler = self.scheduler.value
-        if scheduler is None:  # a fit that is taken up in the middle of an epoch
-            scheduler = self.scheduler.value = self._made()
-        scheduler.step()
         self.steps.value += 1
+        if self.scheduler.value is None:  # a fit that is taken up in the middle of an epoch
+            self.scheduler.value = self._made()
+        else:
+            self.scheduler.value.step()
 
 
 def _refuse_plateau(is_plateau: bool) -> None:
