@@ -1,0 +1,28 @@
+"""Mistakes with checkpoints.
+
+Every line marked `# error` must be reported by every type checker, and no other line.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from good_checkpoint import learn, stats
+
+from typedcb.callbacks import Checkpoint
+
+folder = Path("run")
+
+learn.add(Checkpoint)  # error
+learn.add(Checkpoint, "run")  # error
+learn.add(Checkpoint, folder, every_epochs="1")  # error
+learn.add(Checkpoint, folder, keep_best=stats.valid_loss)  # error
+learn.add(Checkpoint, folder, keep_best=(stats.valid_loss, "less"))  # error
+learn.add(Checkpoint, folder, keep_best=(stats.train_metrics, "min"))  # error
+learn.add(Checkpoint, folder, on_error="ignore")  # error
+learn.fit(1, resume=3)  # error
+learn.fit(1, resume=folder, on_mismatch="reset")  # error
+learn.fit(1, resume=folder, on_mismatch={"EarlyStopping": "drop"})  # error
+learn.load()  # error
+learn.save(3)  # error
+learn.position.epoch  # error
