@@ -23,6 +23,8 @@ OPTIONAL = (
     "tensorboard",
     "IPython",
     "hypothesis",
+    "safetensors",
+    "cattrs",
 )
 
 

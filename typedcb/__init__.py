@@ -37,9 +37,15 @@ from .cell import cell as cell
 from .cell import series as series
 from .errors import BatchError as BatchError
 from .errors import CallbackError as CallbackError
+from .errors import CheckpointError as CheckpointError
+from .errors import CheckpointWarning as CheckpointWarning
+from .errors import CheckpointWriteError as CheckpointWriteError
+from .errors import CorruptCheckpointError as CorruptCheckpointError
 from .errors import DependencyError as DependencyError
 from .errors import HookError as HookError
 from .errors import LoopError as LoopError
+from .errors import MismatchError as MismatchError
+from .errors import StateError as StateError
 from .errors import TypedcbError as TypedcbError
 from .events import AfterBackward as AfterBackward
 from .events import AfterBatch as AfterBatch

@@ -57,7 +57,40 @@ def kill(times: int, seed: int = 0) -> tuple[int, int]:
     return written, half
 
 
+def trained(folder: Path, seconds: float | None) -> str | None:
+    """Lets a process train for a while, or to its end; what came of it, when it came to its end."""
+    command = [sys.executable, str(HERE / "writing.py"), "training", str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        if seconds is not None:
+            time.sleep(seconds)
+            process.kill()
+        out = process.stdout.read()
+    assert process.returncode in ((0,) if seconds is None else (0, -9))
+    return out.partition("result ")[2].strip() or None
+
+
+def kill_training(times: int, seed: int = 0) -> int:
+    """Kills a training process so many times, and lets the last one end; says how many were killed in its middle."""
+    draws = random.Random(seed)
+    killed = 0
+    with tempfile.TemporaryDirectory() as alone:
+        expected = trained(Path(alone), None)
+    while killed < times:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            result = None
+            while result is None and killed < times:
+                result = trained(folder, draws.uniform(0.05, 0.3))
+                killed += result is None
+            result = result or trained(folder, None)
+            assert result == expected, "it is what the process that was left alone has come to"
+    return killed
+
+
 if __name__ == "__main__":
     kills = int(sys.argv[1])
     total, found = kill((kills + 1) // 2, seed=int(time.time()))
     print(f"{kills} kills, {total} checkpoints, {found} left half written: every one that was said to be safe is whole")
+    print(f"{kill_training(kills // 10, seed=int(time.time()))} training processes killed: the last comes to the same")

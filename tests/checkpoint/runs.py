@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from recording import EveryHook, Seen
 from torch import Tensor, nn
@@ -36,14 +37,14 @@ from typedcb.tree import Tree
 
 
 class Noisy(Dataset[tuple[Tensor, int]]):
-    """Samples that are augmented by the random numbers of torch and of Python."""
+    """Samples that are augmented by the random numbers of torch, of Python and of numpy."""
 
     def __len__(self) -> int:
         return 14
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        noise = torch.randn(6) * 0.1 + random.random() * 0.01
-        return torch.linspace(-1, 1, 6) * (index % 3 - 1) + noise, index % 3
+        noise = torch.randn(6) * 0.1 + random.random() * 0.01 + np.random.rand() * 0.01
+        return torch.linspace(-1, 1, 6) * (index % 3 - 1) + noise.float(), index % 3
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ def run(
     """A learner, its random states those of a fresh start."""
     torch.manual_seed(1)
     random.seed(1)
+    np.random.seed(1)
     generator = torch.Generator().manual_seed(5) if own_generator else None
     more: dict[str, Any] = {"generator": generator} if own_generator else {}
     samples = data_set or Noisy()

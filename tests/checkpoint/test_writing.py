@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from killing import HERE, environment, kill
+from killing import HERE, environment, kill, kill_training
 from recording import At, raising
 from runs import differing, everything, run
 from torch import nn
@@ -33,6 +33,10 @@ def start(what: str, folder: Path) -> subprocess.Popen[str]:
 def test_whoever_is_killed_leaves_every_checkpoint_whole() -> None:
     written, _ = kill(2)
     assert written >= 4
+
+
+def test_training_that_is_killed_comes_to_the_same_in_the_end() -> None:
+    assert kill_training(2, seed=3) == 2
 
 
 def test_a_full_disk_leaves_what_was_there_and_says_so(tmp_path: Path) -> None:
