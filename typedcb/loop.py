@@ -394,6 +394,7 @@ class FitScope(Run[X, Y, P]):
         self._resume = resume
         self._steps_before = 0 if resume is None else resume.position.steps
         self._next_epoch = start_epoch
+        self._restored = resume is None
         self._all_epochs_ran = False
         self._outcome: Optional[FitOutcome] = None
 
@@ -417,7 +418,7 @@ class FitScope(Run[X, Y, P]):
                 state.restart()
             if self.plan.begin_fit:
                 self.note(fold(hooks.BEGIN_FIT, self.plan.begin_fit, BeginFit(self.n_epochs, self.start_epoch)))
-            if self._resume is not None:
+            if self._resume is not None and not self._over():
                 self._take_up(self._resume)
             return self
         except BaseException as error:
@@ -425,8 +426,12 @@ class FitScope(Run[X, Y, P]):
             raise
 
     @property
-    def position(self) -> Position:
-        """How far it has come; a batch that has begun counts as over."""
+    def position(self) -> Optional[Position]:
+        """How far it has come; a batch that has begun counts as over. None before an earlier fit's state is there."""
+        if not self._restored:
+            return None
+        if self._resume is not None:  # nothing has been gone on with so far
+            return self._resume.position
         cursor = self.cursor
         if cursor is None or cursor.epoch < self._next_epoch:
             return Position(self._next_epoch, steps=self.steps)
@@ -434,6 +439,7 @@ class FitScope(Run[X, Y, P]):
 
     def _take_up(self, resume: Resumption) -> None:
         resume.restore()
+        self._restored = True
         if resume.position.phase is None:
             self._resume = None  # an epoch begins, as it does in any fit
 

@@ -463,8 +463,7 @@ def _taken_up(learner: HasState, stored: Stored, restoration: Restoration, on_mi
 
     def restore() -> None:
         restoration.apply(at_rest=False)
-        if position.phase is None:
-            settle()
+        settle()
 
     def rewind() -> int:
         _set_instant(learner, start, kept)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR, StepLR
 
+from typedcb import AnyCallback, CancelTrain
 from typedcb.callbacks import (
     AvgStats,
     Checkpoint,
     Freeze,
+    MixedPrecision,
     MixUp,
     ReduceLROnPlateau,
     SaveBest,
@@ -26,6 +29,7 @@ from typedcb.callbacks import (
     Unfreeze,
 )
 from typedcb.callbacks import OneCycle as Cycle
+from typedcb.errors import MismatchError
 from typedcb.store import steps
 
 EVERY_BATCH: dict[str, Any] = {"every_seconds": 1e-9, "keep_last": 1000}
@@ -63,6 +67,14 @@ def watching(learn: Any) -> None:
     learn._attach((SaveBest(learn, stats.valid_loss, "min"), ReduceLROnPlateau(learn, stats.train_loss, "min")))
     learn.add(SmoothGradNorm)
     learn._attach((TerminateOnNaN(),))
+
+
+@dataclass(frozen=True)
+class Cancels(AnyCallback):
+    """Ends a fit before it has begun."""
+
+    def begin_fit(self, event: Any) -> CancelTrain:
+        return CancelTrain("enough")
 
 
 ALL = (by_batch, by_epoch, cosine_by_batch, one_cycle, freezing, mixing, watching)
@@ -105,6 +117,45 @@ def test_a_loader_that_saves_itself_is_restored_by_itself(tmp_path: Path, worker
         again = run(**settings)
         again.fit(2, resume=path)
         assert differing(everything(again), everything(alone)) == [], path.name
+
+
+def test_a_fit_that_is_cancelled_before_it_is_taken_up_changes_and_saves_nothing(tmp_path: Path) -> None:
+    run(tmp_path / "a", **EVERY_BATCH).fit(2)
+    cancelled = run(tmp_path / "b", at_end=True)
+    weight = cancelled.model[0].weight.clone()
+    cancelled.fit(2, cbs=[Cancels()], resume=tmp_path / "a")
+    assert torch.equal(cancelled.model[0].weight, weight)
+    assert steps(tmp_path / "b") == []
+
+
+def test_the_scale_of_half_precision_goes_on(tmp_path: Path) -> None:
+    def made() -> Any:
+        learn = run()
+        learn.remove(learn.get(MixedPrecision))
+        learn.add(MixedPrecision, torch.float16, 2.0**40)
+        return learn
+
+    alone = made()
+    alone.fit(2)
+    saving = made()
+    saving.add(Checkpoint, tmp_path, **EVERY_BATCH)
+    saving.fit(2)
+    scaler = alone.get(MixedPrecision).scaler.value
+    assert scaler is not None
+    assert scaler.get_scale() < 2.0**40, "some batches have overflowed"
+    for path in steps(tmp_path)[1::5]:
+        again = made()
+        again.fit(2, resume=path)
+        assert differing(everything(again), everything(alone)) == [], path.name
+    assert_no_scaler_is_put_in_its_place(tmp_path)
+
+
+def assert_no_scaler_is_put_in_its_place(folder: Path) -> None:
+    learn = run()
+    before = learn.model[0].weight.clone()
+    with pytest.raises(MismatchError, match="holds None, and something with a state of its own was saved"):
+        learn.fit(2, resume=folder)
+    assert torch.equal(learn.model[0].weight, before), "also when it is found after begin_fit"
 
 
 def test_other_settings_are_no_other_state(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_steps_are_counted_on() -> None:
     model = Weight()
     opt = SGD(model.parameters(), lr=1.0)
     with loop.fit(1, resume=resume) as fit:
-        assert loop.position == Position(0, None, 0, 7)
+        assert loop.position == Position(0, "train", 1, 7)
         for epoch in fit.epochs():
             for batch in epoch.train(pairs(3)):
                 batch.pred(model(batch.xb)).loss(total(model(batch.xb), batch.yb)).backward().step(opt)
