@@ -26,6 +26,8 @@ from typedcb import (
     Callback,
     CancelBatch,
     CancelEpoch,
+    Cancelled,
+    CancelTrain,
     DataBunch,
     Learner,
     LearnerCallback,
@@ -33,19 +35,23 @@ from typedcb import (
     series,
 )
 from typedcb.callbacks import (
+    LR,
     AvgStats,
     GradientAccumulation,
     GradientClip,
     LabelSmoothing,
     MixedPrecision,
     MixUp,
+    ParamScheduler,
     Recorder,
     accuracy,
+    combine,
+    cosine,
 )
 
-SCENARIOS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "training.json").read_text())[
-    "scenarios"
-]
+GOLDEN = Path(__file__).parents[1] / "golden"
+RECORDED: dict[str, Any] = json.loads((GOLDEN / "training.json").read_text())
+SCENARIOS: dict[str, Any] = RECORDED["scenarios"]
 
 DIFFERENCES = {
     "clip/0.0": "0 switched clipping off; here it is refused, and clipping is switched off by leaving it out",
@@ -53,6 +59,15 @@ DIFFERENCES = {
     "v1cb/accumulate/n_step=3": "the last group was divided by its own samples plus the validation's; here by its own",
     "extras/fp16/static 512": "callbacks saw a scaled loss, and the model stayed in half precision; here neither",
     "sched/avg_stats/avg_stats of nothing": "the mean of nothing was an AttributeError; here it is nan",
+    "extras/mixup/2-D input (6,5)": "mixing worked on images alone; here on inputs of any shape",
+    "extras/mixup/CancelTrain@begin_fit by _order=-1": "the undo of what had not begun failed; here nothing is undone",
+    "extras/fp16/dynamic,4 epochs": "a first scale of 2**24 wasted 8 batches, where this is torch's GradScaler",
+    "extras/fp16/dynamic,scale_wait=2": "the scale doubled past its largest, where this is torch's GradScaler",
+    "v1cb/accumulate/n_step=2": "a step on nothing at the end of the epoch was an error; here there is none",
+    "v1cb/accumulate/n_step=2,zero_fill,skip_validate": "that step made every weight nan; here there is no such step",
+    "v1cb/accumulate/n_step=3,drop_last": "a last group could be dropped; here it is stepped on",
+    "sched/param_scheduler/nb09b.Learner,torch SGD": "it could not drive torch's optimizers; here it does",
+    "sched/n_epochs/float sum over one epoch from epoch 1": "the position was a sum with an error that grew; here none",
 }
 
 
@@ -197,6 +212,17 @@ class CancelAt(Callback):
         return self._answer("after_loss", event)
 
 
+@dataclass(frozen=True)
+class StopsAtOnce(Callback):
+    """Cancels the fit before anybody else has begun."""
+
+    order = -1  # type: ignore[misc]  # a ClassVar of the base
+
+    @override
+    def begin_fit(self, event: object) -> CancelTrain:
+        return CancelTrain("not today")
+
+
 @pytest.mark.parametrize("name", [name for name in SCENARIOS if name.startswith("sched/avg_stats/nb")])
 def test_means_count_the_batches_that_the_originals_counted(name: str) -> None:
     scenario = SCENARIOS[name]
@@ -238,8 +264,92 @@ def test_the_mean_of_nothing_is_nan() -> None:
     assert math.isnan(stats.row[0])
 
 
+@pytest.mark.parametrize("name", ["sched/param_scheduler/nb04.Runner", "sched/param_scheduler/nb09b.Learner"])
+def test_schedules_set_the_recorded_rates_and_train_to_the_recorded_weights(name: str) -> None:
+    scenario = SCENARIOS[name]
+    learn = learner()
+    learn.add(ParamScheduler, LR, combine((0.3, cosine(0.3, 0.6)), (0.7, cosine(0.6, 0.2))))
+    recorder = learn.add(Recorder)
+
+    learn.fit(2)
+
+    assert [lr for (lr,) in recorder.params] == pytest.approx(scenario["lr_per_batch"], rel=1e-6)
+    assert recorder.losses.value == close(train_losses(scenario))
+    assert flat(learn.model) == close(scenario["weights"])
+
+
+def test_mixup_works_on_rows_of_numbers() -> None:
+    assert "extras/mixup/2-D input (6,5)" in DIFFERENCES
+    learn = learner()
+
+    learn.fit(1, cbs=[MixUp(_unreduced)])
+
+    assert all(bool(parameter.isfinite().all()) for parameter in learn.model.parameters())
+
+
+def test_mixup_has_nothing_to_undo_after_a_fit_that_was_cancelled_before_it_began() -> None:
+    assert "extras/mixup/CancelTrain@begin_fit by _order=-1" in DIFFERENCES
+
+    outcome = learner().fit(1, cbs=[StopsAtOnce(), MixUp(_unreduced)])
+
+    assert isinstance(outcome, Cancelled)
+
+
+def test_half_precision_wastes_no_batch_at_its_first_scale() -> None:
+    assert "extras/fp16/dynamic,4 epochs" in DIFFERENCES
+    assert "extras/fp16/dynamic,scale_wait=2" in DIFFERENCES
+    learn = learner()
+    mixed = learn.add(MixedPrecision, torch.float16)
+    steps: list[None] = []
+    learn.opt.register_step_post_hook(lambda *_: steps.append(None))
+
+    learn.fit(2)
+
+    assert len(steps) == 8
+    assert mixed.scaler.value is not None
+    assert mixed.scaler.value.get_scale() == 2.0**16
+
+
+@pytest.mark.parametrize("validates", [True, False])
+def test_accumulation_takes_no_step_on_nothing_and_none_is_dropped(validates: bool) -> None:
+    for name in ("n_step=2", "n_step=2,zero_fill,skip_validate", "n_step=3,drop_last"):
+        assert f"v1cb/accumulate/{name}" in DIFFERENCES
+    for n in (2, 3):
+        learn = learner(valid=validates)
+        learn.add(GradientAccumulation, n=n)
+        steps: list[None] = []
+        learn.opt.register_step_post_hook(lambda *_, steps=steps: steps.append(None))
+
+        learn.fit(2)
+
+        assert len(steps) == 4
+        assert all(bool(parameter.isfinite().all()) for parameter in learn.model.parameters())
+
+
+def test_the_position_in_a_fit_has_no_error_that_grows() -> None:
+    scenario = SCENARIOS["sched/n_epochs/float sum over one epoch from epoch 1"]
+    for n_batches, *_ in scenario["rows"]:
+        positions: list[float] = []
+        learn = Learner(learner().model, DataBunch(batches()[:1] * n_batches), F.cross_entropy, _sgd)
+
+        def keep(position: float, positions: list[float] = positions) -> float:
+            positions.append(position)
+            return 0.1
+
+        learn.add(ParamScheduler, LR, keep)
+        learn.fit(2)
+
+        assert positions == [(epoch + index / n_batches) / 2 for epoch in range(2) for index in range(n_batches)]
+
+
 def test_every_recording_is_run_or_differs_on_purpose() -> None:
+    elsewhere = {
+        *json.loads((GOLDEN / "callbacks.json").read_text())["scenarios"],
+        *(scenario["name"] for scenario in json.loads((GOLDEN / "nb04.json").read_text())["scenarios"]),
+    }
     equal = {
+        "sched/param_scheduler/nb04.Runner",
+        "sched/param_scheduler/nb09b.Learner",
         "clip/0.1",
         "clip/0.5",
         "v1cb/accumulate/n_step=2,zero_fill",
@@ -248,7 +358,7 @@ def test_every_recording_is_run_or_differs_on_purpose() -> None:
         "extras/label_smoothing/fit,eps=0.1",
         *(name for name in SCENARIOS if name.startswith("sched/avg_stats/nb")),
     }
-    assert equal | set(DIFFERENCES) == set(SCENARIOS)
+    assert equal | set(DIFFERENCES) | elsewhere == set(RECORDED["all_names"])
     assert not equal & set(DIFFERENCES)
 
 
