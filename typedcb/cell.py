@@ -15,6 +15,7 @@ appending to it costs the same however long it is.
 from __future__ import annotations
 
 import dataclasses
+from abc import ABC, abstractmethod
 from typing import Any, Callable, Generic, Iterator, Literal, Protocol, TypeVar, overload
 
 from typing_extensions import TypeAlias, override
@@ -37,7 +38,7 @@ class Readable(Protocol[T_co]):
         ...
 
 
-class State:
+class State(ABC):
     """What a cell and a series have in common: a name, and when the loop resets it."""
 
     __slots__ = ("__weakref__", "name", "reset", "saved")
@@ -57,9 +58,9 @@ class State:
         self.name = name
         self.restart()
 
+    @abstractmethod
     def restart(self) -> None:
         """Gives it its initial value again."""
-        raise NotImplementedError(f"{type(self).__name__} does not say what its initial value is")
 
 
 class Cell(State, Generic[T]):
