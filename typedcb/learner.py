@@ -33,6 +33,7 @@ from .callback import Callback, SomeCallback, field_values, is_callback
 from .data import DataBunch, batch_size
 from .device import device_of, placed
 from .errors import CallbackError, LoopError
+from .evaluating import evaluating
 from .events import FitOutcome, P_co, X, X_co, Y, Y_co
 from .hooks import P_contra, Y_contra
 from .loop import FitScope, Loop, Position
@@ -205,7 +206,7 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
                     if not out.cancelled:
                         out.loss(loss_func(out.pred, out.yb)).backward().step(self.opt)
                 if self._data.has_valid:
-                    with self._evaluating():
+                    with evaluating(model):
                         for held_out in epoch.validate(placed(self._data.valid_dl, self._device)):
                             seen = held_out.pred(model(held_out.xb))
                             if not seen.cancelled:
@@ -288,7 +289,7 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
         """
         batches = self._data.valid_dl if dl is None else dl
         total, samples = torch.zeros((), device=self._device), 0
-        with self.added(*cbs), self._evaluating(), self._loop.validation() as scope:
+        with self.added(*cbs), evaluating(self._model), self._loop.validation() as scope:
             for batch in scope.validate(placed(batches, self._device)):
                 out = batch.pred(self._model(batch.xb))
                 if out.cancelled:
@@ -320,7 +321,7 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
         """
         batches = self._data.valid_dl if dl is None else dl
         predictions: list[P_co] = []
-        with self.added(*cbs), self._evaluating(), self._loop.validation() as scope:
+        with self.added(*cbs), evaluating(self._model), self._loop.validation() as scope:
             for batch in scope.predict(placed(batches, self._device)):
                 out = batch.pred(self._model(batch.xb))
                 if not out.cancelled:
@@ -482,17 +483,6 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
             return found[0]
         attached = ", ".join(type(callback).__name__ for callback in self.cbs) or "none"
         raise LookupError(f"{len(found)} callbacks of class {kind.__name__} are attached; there are: {attached}.")
-
-    @contextmanager
-    def _evaluating(self) -> Generator[None, None, None]:
-        training = [module for module in self._model.modules() if module.training]
-        self._model.eval()
-        try:
-            with torch.no_grad():
-                yield
-        finally:
-            for module in training:  # one by one: a module that a callback keeps in eval mode stays there
-                module.training = True
 
     def _attach(self, cbs: Sequence[Callback[Any, Any, Any]]) -> None:  # Any: a factory's own word, checked below
         for callback in cbs:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Iterator, Sequence
 
 import attrs
-import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree  # torch has no public way to go over the tensors of a nested output
 from typing_extensions import override
+
+from .evaluating import evaluating
 
 
 @attrs.frozen
@@ -71,16 +72,13 @@ def summarize(model: nn.Module, inputs: object) -> Summary:
         shapes[module] = tuple(tuple(leaf.shape) for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor))
 
     leaves = list(_leaves(model))
-    training = [module for module in model.modules() if module.training]
     handles = [module.register_forward_hook(keep) for _, module in leaves]
     try:
-        with torch.no_grad():
-            model.eval()(inputs)
+        with evaluating(model):
+            model(inputs)
     finally:
         for handle in handles:
             handle.remove()
-        for module in training:
-            module.training = True
     layers = [
         Layer(name, type(module).__name__, shapes.get(module, ()), *_count(list(module.parameters())))
         for name, module in leaves

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, Optional, Union
 
 from typing_extensions import override
@@ -72,18 +73,22 @@ class OneCycle(AnyCallback):
     def lr_schedules(self) -> tuple[Schedule, ...]:
         """The learning rate of each parameter group, from the position in the fit."""
         groups = len(self.learn.opt.param_groups)
-        peaks = self.highest if isinstance(self.highest, tuple) else (self.highest,) * groups
-        return tuple(
-            one_cycle(peak, warm_up=self.warm_up, start_div=self.start_div, end_div=self.end_div) for peak in peaks
-        )
+        return self._cycles if isinstance(self.highest, tuple) else self._cycles * groups
 
-    @property
+    @cached_property
     def momentum_schedule(self) -> Optional[Schedule]:
         """The momentum, from the position in the fit; None where it is left alone."""
         if self.momentum is None:
             return None
         high, low = self.momentum
         return combine((self.warm_up, cosine(high, low)), (1 - self.warm_up, cosine(low, high)))
+
+    @cached_property
+    def _cycles(self) -> tuple[Schedule, ...]:
+        return tuple(
+            one_cycle(peak, warm_up=self.warm_up, start_div=self.start_div, end_div=self.end_div)
+            for peak in as_tuple(self.highest)
+        )
 
     @override
     def begin_fit(self, event: BeginFit) -> None:
