@@ -248,13 +248,17 @@ class Run(Generic[X, Y, P]):
         self.close_pass()
         if self.cancelled:
             return
-        if self.plan.begin_validate and not self._resumes_validation():
-            answer = fold(hooks.BEGIN_VALIDATE, self.plan.begin_validate, BeginValidate(epoch))
-            if self.note(answer) or isinstance(answer, Skipped):
-                return
-        self._validating = epoch
-        yield from self.valid_batches(dl, epoch)
-        self.close_pass()
+        if self._resumes_validation() or self.begin_validation(epoch):
+            self._validating = epoch
+            yield from self.valid_batches(dl, epoch)
+            self.close_pass()
+
+    def begin_validation(self, epoch: int) -> bool:
+        """Fires begin_validate: whether the validation is to run."""
+        if not self.plan.begin_validate:
+            return True
+        answer = fold(hooks.BEGIN_VALIDATE, self.plan.begin_validate, BeginValidate(epoch))
+        return not self.note(answer) and not isinstance(answer, Skipped)
 
     def valid_batches(self, dl: Iterable[tuple[X, Y]], epoch: int) -> Iterator[ValidBatch[X, Y, P]]:
         """The validation batches of a loader, and no event around them."""
@@ -453,30 +457,31 @@ class FitScope(Run[X, Y, P]):
         for epoch in range(self.start_epoch, self.n_epochs):
             if self._over():
                 return
-            if self._resume is not None:  # this epoch has begun in an earlier fit
-                yield from self._whole(EpochScope(self, epoch))
-                continue
-            for state in self.plan.reset_with_epoch:
-                state.restart()
-            if self.plan.begin_epoch:
-                answer = fold(hooks.BEGIN_EPOCH, self.plan.begin_epoch, BeginEpoch(epoch, self.n_epochs))
-                if isinstance(answer, CancelEpoch):
-                    self.tell_cancel_epoch(epoch, answer)
-                    continue
-                self.note(answer)
-                if self._over():
-                    return
-            yield from self._whole(EpochScope(self, epoch))
+            begun_earlier = self._resume is not None
+            if begun_earlier or self.begin_epoch(epoch):
+                yield EpochScope(self, epoch)
+                self.end_epoch(epoch)
         self._all_epochs_ran = not self._over()
 
-    def _whole(self, scope: EpochScope[X, Y, P]) -> Iterator[EpochScope[X, Y, P]]:
-        """An epoch, and what comes after its body."""
-        yield scope
+    def begin_epoch(self, epoch: int) -> bool:
+        """Resets the cells that are for an epoch, and fires begin_epoch: whether the epoch is to run."""
+        for state in self.plan.reset_with_epoch:
+            state.restart()
+        if self.plan.begin_epoch:
+            answer = fold(hooks.BEGIN_EPOCH, self.plan.begin_epoch, BeginEpoch(epoch, self.n_epochs))
+            if isinstance(answer, CancelEpoch):
+                self.tell_cancel_epoch(epoch, answer)
+                return False
+            self.note(answer)
+        return not self._over()
+
+    def end_epoch(self, epoch: int) -> None:
+        """Ends what is open in an epoch, and fires after_epoch."""
         self.close_pass()
         if not self._over():
-            self._next_epoch = scope.epoch + 1
+            self._next_epoch = epoch + 1
             if self.plan.after_epoch:
-                self.note(fold(hooks.AFTER_EPOCH, self.plan.after_epoch, AfterEpoch(scope.epoch, self.n_epochs)))
+                self.note(fold(hooks.AFTER_EPOCH, self.plan.after_epoch, AfterEpoch(epoch, self.n_epochs)))
 
     def _over(self) -> bool:
         return self._cancel is not None
