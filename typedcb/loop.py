@@ -285,7 +285,7 @@ class Run(Generic[X, Y, P]):
                     yield batch
                 if ends or cursor.stage != STEPPED:
                     if not cursor.index:  # what a loss function gives does not change its shape from batch to batch
-                        cursor.check_loss()
+                        cursor.check_first_loss()
                         ends = bool(cursor.plan.after_batch)
                     self.close_batch()
                     if self._cancel is not None or self._cut_short is cursor:

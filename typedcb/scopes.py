@@ -270,10 +270,10 @@ class Cursor(Generic[X, Y, P]):
         elif isinstance(answer, Cancel):
             self._stop(CANCELLED, answer)
 
-    def check_loss(self) -> None:
+    def check_first_loss(self) -> None:
         """Refuses a loss that is no scalar, when nobody listened to it before."""
         if self.stage in (BACKWARD, STEPPED):
-            _check_loss(self._loss)
+            check_loss(self._loss)
 
     def end(self) -> None:
         """Marks the batch as over."""
@@ -394,7 +394,7 @@ class _Training(Cursor[X, Y, P], Predicted[X, Y, P], WithLoss, BackwardDone):
             self.stage = LOSS
             if self.hears_loss:
                 if not self.index:  # what a loss function gives does not change its shape from batch to batch
-                    _check_loss(loss)
+                    check_loss(loss)
                 event = AfterLoss(
                     self.phase, self.epoch, self.index, self.n_batches, self.steps, self.xb, self.yb, self.pred, loss
                 )
@@ -411,7 +411,7 @@ class _Training(Cursor[X, Y, P], Predicted[X, Y, P], WithLoss, BackwardDone):
         try:
             autograd.backward((self._loss,))  # as loss.backward() does, with one call less
         except Exception:
-            _check_loss(self._loss)
+            check_loss(self._loss)
             raise
         self.stage = BACKWARD
         if self.hears_backward:
@@ -453,7 +453,7 @@ class _Quiet(_Training[X, Y, P]):
         try:
             autograd.backward((self._loss,))
         except Exception:
-            _check_loss(self._loss)
+            check_loss(self._loss)
             raise
         self.stage = BACKWARD
         return self
@@ -479,7 +479,7 @@ class _Validating(Cursor[X, Y, P], ValidPredicted[X, Y, P], Evaluated):
         if self.stage != PREDICTED:
             self._check_stopped("loss")
         else:
-            _check_loss(loss)
+            check_loss(loss)
             self._loss = loss
             self.stage = LOSS
             if self.hears_loss:
@@ -556,8 +556,15 @@ class ValidBatch(_Batch[X, Y], Generic[X, Y, P]):
         return self.cursor
 
 
-def _check_loss(loss: object) -> None:
-    """Refuses a loss that is no scalar tensor."""
+def check_loss(loss: object) -> None:
+    """Refuses a loss that is no scalar tensor.
+
+    Args:
+        loss: What a loss function gave.
+
+    Raises:
+        BatchError: It is no tensor of no dimensions.
+    """
     if isinstance(loss, Tensor) and not loss.dim():
         return
     what = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"a {type(loss).__name__}"
