@@ -1,0 +1,292 @@
+"""A fit in somebody else's trainer: told of each moment, it fires the event that belongs there.
+
+`typedcb.loop` pulls batches from a loader; a foreign trainer does that itself, and calls. Both fire the same events
+through the same plan and the same cursor, so that a callback cannot tell one from the other.
+
+    fit = Hosted(Loop(callbacks), n_epochs=3)
+    fit.begin()
+    if fit.begin_epoch(0) and fit.begin_pass("train", 0, n_batches):
+        if fit.begin_batch(0, xb, yb):
+            pred = fit.predicted(model(fit.batch.xb))
+            loss = fit.lost(loss_func(pred, fit.batch.yb))
+            if fit.goes_on:
+                loss.backward()
+                fit.backward_done()
+            if fit.goes_on:
+                opt.step()
+                if fit.stepped():
+                    opt.zero_grad()
+        fit.end_batch()
+        fit.end_pass()
+        fit.end_epoch(0)
+    fit.end()
+
+What a trainer cannot deliver is a `Host`'s to say, and `check_host` refuses a callback that asks for it.
+"""
+
+from __future__ import annotations
+
+from typing import Callable, Generic, Iterable, Mapping, Optional, Sequence, Union, cast
+
+import attrs
+from torch import Tensor
+from typing_extensions import TypeAlias
+
+from .answers import answers_of, hook_of
+from .callback import Callback, SomeCallback, is_callback
+from .dispatch import fold
+from .errors import CallbackError, LoopError
+from .events import P, Phase, X, Y
+from .hooks import AFTER_LOSS, HOOKS
+from .loop import FitScope, Loop
+from .needs import HasModelAndOpt
+from .scopes import BACKWARD, BEGUN, LOSS, PREDICTED, SKIPPED, STEPPED, Cursor, check_loss
+
+Answers: TypeAlias = Mapping[str, frozenset[type]]
+"""By a hook's name, the classes of what it may answer besides None. A hook that is not named is never called."""
+
+Hostable: TypeAlias = Union[Callback[X, Y, P], Callable[[HasModelAndOpt], Callback[X, Y, P]]]
+"""A callback, or a factory that is called with the trainer's model and optimizer: `partial(GradientClip, clip=0.1)`."""
+
+
+@attrs.frozen
+class Host:
+    """What a trainer can do for typed callbacks."""
+
+    name: str
+    """The trainer in words, such as `Keras's fit`."""
+
+    answers: Answers
+    """The hooks that it calls, and what they may answer there."""
+
+    advice: Mapping[str, str] = {}
+    """By a hook's name, what to do where it is not called or its answer not honoured."""
+
+
+def check_host(host: Host, callbacks: Iterable[SomeCallback]) -> None:
+    """Refuses callbacks that ask for what a trainer cannot do, by the hooks that they have and their return types.
+
+    Args:
+        host: The trainer.
+        callbacks: The callbacks.
+
+    Raises:
+        CallbackError: It names the callback, the hook, the trainer and what to do instead.
+    """
+    for callback in callbacks:
+        for problem in unmet(host, type(callback)):
+            raise CallbackError(problem)
+
+
+def unmet(host: Host, kind: type[SomeCallback]) -> list[str]:
+    """What a callback asks for that a trainer cannot do, in words; nothing where it can be hosted.
+
+    Args:
+        host: The trainer.
+        kind: The callback's class.
+    """
+    problems: list[str] = []
+    for name, spec in HOOKS.items():
+        if hook_of(kind, spec) is None:
+            continue
+        advice = f" {host.advice[name]}" if name in host.advice else ""
+        if name not in host.answers:
+            problems.append(f"{kind.__name__}.{name} would never be called: {host.name} has no such moment.{advice}")
+            continue
+        beyond = sorted(answer.__name__ for answer in answers_of(kind, spec) - host.answers[name])
+        if beyond:
+            problems.append(
+                f"{kind.__name__}.{name} may answer {' or '.join(beyond)}, by its return type, and {host.name} cannot "
+                f"do that there.{advice} A hook that never answers it says so: -> None."
+            )
+    return problems
+
+
+def made_for(parts: HasModelAndOpt, hostable: Sequence[Hostable[X, Y, P]]) -> list[Callback[X, Y, P]]:
+    """The callbacks, factories called.
+
+    Args:
+        parts: The trainer's model and optimizer.
+        hostable: Callbacks and factories.
+
+    Raises:
+        CallbackError: A factory made no callback.
+    """
+    made: list[Callback[X, Y, P]] = []
+    for one in hostable:
+        callback = cast("Callback[X, Y, P]", one) if is_callback(one) else one(parts)
+        if not is_callback(callback):
+            raise CallbackError(
+                f"{one!r} made {callback!r}, which is no callback: a factory is called with the trainer's model and "
+                f"optimizer, and returns a callback instance."
+            )
+        made.append(callback)
+    return made
+
+
+class Turn(Cursor[X, Y, P]):
+    """Where a pass over the data is whose batches a trainer runs."""
+
+    __slots__ = ()
+
+    def lost(self, loss: Tensor) -> None:
+        """Takes the loss, and fires after_loss."""
+        self._expect(PREDICTED, "lost")
+        check_loss(loss)
+        self._loss = loss
+        self.stage = LOSS
+        if self.hears_loss:
+            self._take_after_loss(fold(AFTER_LOSS, self.plan.after_loss, self._after_loss()))
+
+    def backward_done(self) -> None:
+        """Takes note that the gradients are there, and fires after_backward."""
+        self._expect(LOSS, "backward_done")
+        self.stage = BACKWARD
+        if self.hears_backward:
+            self._fire_after_backward()
+
+    def stepped(self) -> bool:
+        """Takes note of the optimizer's step, and fires after_step: whether the gradients are to be zeroed."""
+        self._expect(BACKWARD, "stepped")
+        self.steps += 1
+        self.stage = STEPPED
+        return not self.hears_step or self._fire_after_step()
+
+    def drops_gradients(self) -> bool:
+        """Whether the batch was cancelled with its gradients there: they are not to leak into the next step."""
+        return self.cancel is not None and self._furthest == BACKWARD
+
+    def _expect(self, stage: int, call: str) -> None:
+        if self.stage != stage:
+            raise LoopError(
+                f"{call} is out of turn ({self.place}): a batch goes through predicted, lost, backward_done and "
+                f"stepped, once each."
+            )
+
+
+class Hosted(FitScope[X, Y, P], Generic[X, Y, P]):
+    """A fit whose trainer calls. Each method fires an event; what a callback asked for is what the methods say.
+
+    Args:
+        loop: The callbacks.
+        n_epochs: How many epochs the fit is to reach, counted from 0.
+        start_epoch: The first epoch that runs.
+    """
+
+    def __init__(self, loop: Loop[X, Y, P], n_epochs: int, start_epoch: int = 0) -> None:
+        super().__init__(loop, n_epochs, start_epoch)
+        self._turn: Optional[Turn[X, Y, P]] = None
+        self._train: Optional[Turn[X, Y, P]] = None
+
+    @property
+    def batch(self) -> Turn[X, Y, P]:
+        """The batch under way: its `xb`, `yb`, `pred` and `value`, as the callbacks left them.
+
+        Raises:
+            LoopError: No pass over the data has begun.
+        """
+        if self._turn is None:
+            raise LoopError("no pass over the data has begun.")
+        return self._turn
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the batch under way is neither cancelled nor skipped."""
+        return self._turn is not None and self._turn.stage < SKIPPED
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether the pass under way, or the whole fit, was cancelled: no more batches of it."""
+        return self.cancelled or (self._turn is not None and self._cut_short is self._turn)
+
+    def begin(self) -> bool:
+        """Fires begin_fit: whether the fit is to run."""
+        self.__enter__()
+        return not self.cancelled
+
+    def begin_pass(self, phase: Phase, epoch: int, n_batches: Optional[int]) -> bool:
+        """Begins a pass over the data; begin_validate fires. Whether it is to run.
+
+        A validation may stand inside a training pass, between two batches.
+
+        Args:
+            phase: Which data it goes over.
+            epoch: The epoch's number, from 0.
+            n_batches: How many batches there are; None where nobody knows.
+        """
+        self.close_pass()
+        if self.cancelled or (phase == "valid" and not self.begin_validation(epoch)):
+            return False
+        plan = self.plan.train if phase == "train" else self.plan.valid
+        self._turn = self.cursor = Turn(plan, phase, epoch, n_batches, self.steps)
+        if phase == "train":
+            self._train = self._turn
+        else:
+            self._validating = epoch
+        return True
+
+    def end_pass(self) -> None:
+        """Ends the pass under way; after_validate fires after a validation, and a training pass around it goes on."""
+        self.close_pass()
+        train = self._train
+        if train is not None and self._turn is not train:
+            train.steps = self.steps
+            self._turn = self.cursor = train
+        else:
+            self._train = None
+
+    def begin_batch(self, index: int, xb: X, yb: Y) -> bool:
+        """Fires begin_batch: whether the batch is to run; `batch.xb` and `batch.yb` are what the callbacks made of it.
+
+        Args:
+            index: The batch's number in its pass, from 0.
+            xb: The inputs.
+            yb: The targets.
+        """
+        self.close_batch()
+        cursor = self.batch
+        cursor.index, cursor.xb, cursor.yb = index, xb, yb
+        cursor.stage = BEGUN
+        if cursor.plan.begin_batch:
+            cursor.begin()
+        return self.goes_on
+
+    def predicted(self, pred: P) -> P:
+        """Fires after_pred: the prediction as the callbacks left it."""
+        cursor = self.batch
+        if cursor.stage < SKIPPED:
+            cursor.predicted(pred)
+        return cursor.pred if cursor.stage == PREDICTED else pred
+
+    def lost(self, loss: Tensor) -> Tensor:
+        """Fires after_loss: the loss as the callbacks left it."""
+        cursor = self.batch
+        if cursor.stage < SKIPPED:
+            cursor.lost(loss)
+        return cursor.value if cursor.stage == LOSS else loss
+
+    def backward_done(self) -> bool:
+        """Fires after_backward, the gradients being there: whether the optimizer is to step."""
+        cursor = self.batch
+        if cursor.stage < SKIPPED:
+            cursor.backward_done()
+        return cursor.stage == BACKWARD
+
+    def stepped(self) -> bool:
+        """Fires after_step: whether the gradients are to be zeroed."""
+        cursor = self.batch
+        return cursor.stage >= SKIPPED or cursor.stepped()
+
+    def end_batch(self) -> None:
+        """Ends the batch under way: after_cancel_batch, after_batch and after_cancel_epoch fire."""
+        self.close_batch()
+
+    def end(self, error: Optional[BaseException] = None, *, whole: bool = True) -> None:
+        """Fires after_fit, and raises what goes wrong in it.
+
+        Args:
+            error: What ended the fit, if something went wrong.
+            whole: Whether the trainer ran all of its epochs.
+        """
+        self._all_epochs_ran = whole and not self.cancelled
+        self._end(error)
