@@ -114,13 +114,21 @@ def made_for(parts: HasModelAndOpt, hostable: Sequence[Hostable[X, Y, P]]) -> li
     """
     made: list[Callback[X, Y, P]] = []
     for one in hostable:
-        callback = cast("Callback[X, Y, P]", one) if is_callback(one) else one(parts)
-        if not is_callback(callback):
-            raise CallbackError(
-                f"{one!r} made {callback!r}, which is no callback: a factory is called with the trainer's model and "
-                f"optimizer, and returns a callback instance."
-            )
-        made.append(callback)
+        if not is_callback(one):
+            made.append(_checked_made(one, one(parts)))
+        else:
+            instance: object = one  # checkers take it for a factory that is a callback too
+            made.append(cast("Callback[X, Y, P]", instance))
+    return made
+
+
+def _checked_made(factory: object, made: Callback[X, Y, P]) -> Callback[X, Y, P]:
+    """What a factory made, when it is a callback."""
+    if not is_callback(made):
+        raise CallbackError(
+            f"{factory!r} made {made!r}, which is no callback: a factory is called with the trainer's model and "
+            f"optimizer, and returns a callback instance."
+        )
     return made
 
 
