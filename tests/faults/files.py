@@ -1,0 +1,156 @@
+"""Faults in writing (A) and in reading (B) checkpoints; `fault.py` says how an entry is written.
+
+An entry with `pending=True` is still to be written: give it what happens here, and its tests or a reason, and take the
+mark away.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fault import Fault, Peers
+
+FILES: Final = (
+    Fault(
+        "A1",
+        "SIGKILL at any moment of a save",
+        "survived",
+        "",
+        peers=Peers(
+            "partly: whole where the temporary folder is on the same file system; cut short and the old one gone where "
+            "it is not",
+            "wrong: the half written folder counts as the last checkpoint, and resuming fails",
+            "ok",
+            "wrong: cut short, the old one gone",
+            "wrong: new weights beside an old optimizer",
+            "wrong: what was there is overwritten in place",
+            "wrong: cut short, the old one gone",
+        ),
+        pending=True,
+    ),
+    Fault(
+        "A2",
+        "the disk is full in the middle of a save",
+        "survived",
+        "",
+        peers=Peers(
+            "wrong: an error, and the old file is destroyed",
+            "partly: an error about a position in the file; half a folder is left, and counts as the last",
+            "ok",
+            "wrong: the old file is destroyed",
+            "wrong: `fit` returns as if all were well, the files are empty",
+            "-",
+            "wrong: the old file is destroyed",
+        ),
+        pending=True,
+    ),
+    Fault("A3", "the folder for temporary files is on another file system", "survived", "", pending=True),
+    Fault("A4", "the power goes after the rename", "survived", "", pending=True),
+    Fault("A5", "the folder cannot be written into, is a file, or has gone", "refused", "", pending=True),
+    Fault("A6", "two runs write into one folder", "refused", "", pending=True),
+    Fault("A7", "the state holds an object that only pickle could write", "refused", "", pending=True),
+    Fault("A8", "an old checkpoint cannot be removed", "survived", "", pending=True),
+    Fault("A9", "a checkpoint is asked for while a step is half done", "survived", "", pending=True),
+    Fault("A10", "the model changes while a thread writes it", "survived", "", pending=True),
+    Fault("A11", "an exception or Ctrl-C inside a save", "survived", "", pending=True),
+    Fault(
+        "B1",
+        "a file that is cut short, empty or missing",
+        "refused",
+        "",
+        peers=Peers(
+            "partly: `EOFError` without a message",
+            "wrong: resumes in silence without `optimizer.pt`, `scheduler.pt` or `rng_state.pth`",
+            "partly: `EOFError` without a message",
+            "wrong: says that there is no such file",
+            "partly: `EOFError` without a message",
+            "partly: one error inside of another",
+            "partly: `EOFError` without a message",
+        ),
+        pending=True,
+    ),
+    Fault(
+        "B2",
+        "one bit is flipped",
+        "refused",
+        "",
+        peers=Peers(
+            "wrong: loaded in silence",
+            "wrong: loaded in silence",
+            "wrong: loaded in silence",
+            "ok",
+            "wrong: loaded in silence",
+            "partly: noticed where it hits a header",
+            "wrong: loaded in silence",
+        ),
+        pending=True,
+    ),
+    Fault(
+        "B3",
+        "a malicious pickle in any of the files",
+        "refused",
+        "",
+        peers=Peers(
+            "ok by default; its code runs with `weights_only=False`",
+            "ok",
+            "ok",
+            "ok",
+            "ok; a pickled net runs code, as documented",
+            "wrong: its code runs",
+            "ok for weights; its code runs in `load_learner`",
+        ),
+        pending=True,
+    ),
+    Fault("B4", "`TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD` is set", "survived", "", pending=True),
+    Fault(
+        "B5",
+        "the checkpoint of another model",
+        "refused",
+        "",
+        peers=Peers(
+            "partly: an error, after some tensors were overwritten",
+            "partly: an error, after some tensors were overwritten",
+            "partly: an error, after some tensors were overwritten",
+            "partly: an error, after some tensors were overwritten",
+            "partly: an error, after some tensors were overwritten",
+            "ok",
+            "partly: an error, after some tensors were overwritten",
+        ),
+        pending=True,
+    ),
+    Fault("B6", "another optimizer, or other parameter groups", "refused", "", pending=True),
+    Fault("B7", "another scheduler, or another number of steps in all", "refused", "", pending=True),
+    Fault(
+        "B8",
+        "a callback with saved state is not there any more",
+        "refused",
+        "",
+        peers=Peers("partly: a warning", "wrong: silent", "wrong: silent", "-", "-", "-", "-"),
+        pending=True,
+    ),
+    Fault("B9", "a new callback has no saved state", "refused", "", pending=True),
+    Fault(
+        "B10",
+        "a callback's settings have changed",
+        "survived",
+        "",
+        peers=Peers(
+            "wrong: the old patience, in silence",
+            "wrong: its state is lost; with the flag for it, the old settings are back",
+            "ok",
+            "wrong: its state is lost",
+            "wrong: its state is lost",
+            "-",
+            "-",
+        ),
+        pending=True,
+    ),
+    Fault("B11", "a callback's class has another name, place or version", "refused", "", pending=True),
+    Fault("B12", "two callbacks would be saved under one key", "refused", "", pending=True),
+    Fault("B13", "written in a newer format", "refused", "", pending=True),
+    Fault("B14", "another batch size, number of samples, sampler or number of processes", "refused", "", pending=True),
+    Fault("B15", "random states are missing, or of another kind of device", "refused", "", pending=True),
+    Fault("B16", "links, `..`, a huge header, a huge shape in the folder", "refused", "", pending=True),
+    Fault("B17", "resumed twice, or after the end", "survived", "", pending=True),
+    Fault("B18", "saved on a GPU that this machine does not have", "survived", "", pending=True),
+)
