@@ -6,7 +6,7 @@ import gc
 import itertools
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
 
@@ -355,3 +355,12 @@ def test_adding_and_removing_many_keeps_the_order_of_attachment() -> None:
     loop.add(cbs[1])
     assert [cb.name for cb in loop.cbs] == ["0", "2", "3", "5", "1"]
     assert all(a is not b for a, b in itertools.combinations(loop.cbs, 2))
+
+
+def test_a_cell_that_a_field_makes_by_itself_is_refused() -> None:
+    @dataclass(frozen=True)
+    class C(AnyCallback):
+        count: Cell[int] = field(default_factory=lambda: Cell(0))
+
+    with pytest.raises(CallbackError, match=r"C\.count is a Cell that no fit resets"):
+        learner(C())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import types
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -20,6 +21,7 @@ from typedcb import (
     Cell,
     LearnerCallback,
     Loop,
+    Series,
     TypedcbError,
     cell,
 )
@@ -371,3 +373,39 @@ def test_an_attrs_class_that_names_the_field_again_is_all_right() -> None:
         clip: float
 
     assert learn.add(Names, clip=0.1).clip == 0.1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("phases", "train", r"is 'train', and has to be \(\"train\",\)"),
+        ("phases", ("val",), r"is \('val',\), and has to be"),
+        ("phases", (), r"is \(\), and has to be"),
+        ("phases", ["train"], r"is \['train'\], and has to be"),
+        ("order", "last", "is 'last', and has to be a number"),
+        ("count", Cell(0), "is a Cell that no fit resets, and that instances may share: write cell"),
+        ("seen", Series[int](), "is a Series that no fit resets, and that instances may share: write series"),
+        ("count", cell([1]), "is a cell with a list"),
+        ("count", cell({"a": 1}), "is a cell with a dict"),
+    ],
+    ids=repr,
+)
+def test_what_a_class_says_of_itself_is_looked_at_when_it_is_made(name: str, value: Any, words: str) -> None:
+    body = {"__annotations__": {"count": Any, "seen": Any}, name: value}
+    with pytest.raises(CallbackError, match=rf"C\.{name} {words}"):
+        types.new_class("C", (AnyCallback,), exec_body=lambda namespace: namespace.update(body))
+
+
+@pytest.mark.parametrize("name", ["state_dict", "load_state_dict", "epoch_end", "eval_start", "fit_end"])
+def test_a_method_that_another_framework_would_call_is_refused(name: str) -> None:
+    with pytest.raises(CallbackError, match=rf"C\.{name} is n"):
+        types.new_class("C", (AnyCallback,), exec_body=lambda body: body.update({name: lambda self: {}}))
+
+
+def test_what_a_mixin_brings_is_looked_at_with_the_class() -> None:
+    class Keeps:
+        losses = [0.0]  # noqa: RUF012  # what it is about
+
+    with pytest.raises(CallbackError, match=r"C\.losses is a list that all instances share"):
+
+        class C(Keeps, AnyCallback): ...

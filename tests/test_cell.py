@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 import attrs
 import pytest
+import torch
 from recording import At, answering, raising
 from tiny import learner, own_loop
 
@@ -255,3 +256,20 @@ def test_cells_views_and_callbacks_with_a_value_are_all_readable() -> None:
             return 7
 
     assert [read(Cell(5)), read(Cell(5).map(lambda n: n + 1)), read(Fixed())] == [5, 6, 7]
+
+
+def test_a_tensor_that_is_added_to_in_place_is_new_after_a_reset() -> None:
+    @dataclass(frozen=True)
+    class Sum(AnyCallback):
+        total: Cell[torch.Tensor] = cell(torch.zeros(2))
+
+    one, other = Sum(), Sum()
+    one.total.value += 1
+    assert torch.equal(other.total.value, torch.zeros(2)), "each instance has its own"
+    one.total.restart()
+    assert torch.equal(one.total.value, torch.zeros(2))
+
+
+def test_a_reset_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"reset is 'epochs', and has to be \"epoch\", \"fit\" or \"never\""):
+        Cell(0, reset="epochs")  # type: ignore[arg-type]  # what it is about

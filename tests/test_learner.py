@@ -594,3 +594,9 @@ def test_a_skip_adds_the_gradients_of_batches_up() -> None:
     learn = learner(At("after_backward", answering(SkipStep()), index=0), n_valid=0)
     learn.fit(1)
     assert learn.model.w.item() == 1 - (1 + 2)
+
+
+def test_an_optimizer_over_another_model_is_refused() -> None:
+    other = Weight()
+    with pytest.raises(ValueError, match="the optimizer holds no parameter of this model"):
+        Learner(Weight(), bunch(2, 0), total, lambda _: SGD(other.parameters(), lr=0.1))

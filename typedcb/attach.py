@@ -6,6 +6,7 @@ run before it. `order` breaks the ties, then the order of attachment.
 
 from __future__ import annotations
 
+import dataclasses
 import heapq
 import inspect
 import weakref
@@ -16,6 +17,7 @@ from .cell import State, View
 from .dispatch import Plan, plan_of
 from .errors import CallbackError, DependencyError
 from .events import P, X, Y
+from .rules import shared_state_problem
 from .several import as_tuple
 
 
@@ -123,6 +125,7 @@ def check_instance(callback: object) -> None:
     """
     if is_callback(callback):
         check_frozen(type(callback))
+        _check_declared(callback)
         return
     if inspect.isclass(callback) and issubclass(callback, Callback):
         raise CallbackError(
@@ -135,6 +138,14 @@ def check_instance(callback: object) -> None:
             f"which are called with the learner."
         )
     raise CallbackError(f"{callback!r} in cbs is no callback: a callback is an instance of a subclass of Callback.")
+
+
+def _check_declared(callback: SomeCallback) -> None:
+    """Refuses a cell that a field makes by itself: without `cell` nobody knows whose it is, and no fit resets it."""
+    for field in dataclasses.fields(callback):
+        value: object = getattr(callback, field.name, None)
+        if field.default_factory is not dataclasses.MISSING and isinstance(value, State) and not value.name:
+            raise CallbackError(f"{type(callback).__name__}.{field.name} {shared_state_problem(type(value).__name__)}")
 
 
 _attached_to: Final[weakref.WeakValueDictionary[int, object]] = weakref.WeakValueDictionary()

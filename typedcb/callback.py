@@ -17,12 +17,12 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from typing import TYPE_CHECKING, ClassVar, Final, Generic, Optional, Protocol, Union
+from typing import TYPE_CHECKING, ClassVar, Final, Generic, Iterator, Optional, Protocol, Union
 
 import attrs
 from typing_extensions import Never, Self, TypeAlias, TypeIs, TypeVar, override
 
-from .cell import State, StateFactory
+from .cell import Cell, State, StateFactory
 from .errors import CallbackError
 from .events import (
     AfterBackward,
@@ -48,9 +48,14 @@ from .rules import (
     annotations_of,
     frozen_problem,
     mutable_attributes,
+    mutable_initial_problem,
     name_problem,
+    order_problem,
+    phases_problem,
     setting_problem,
+    shared_state_problem,
     signature_problem,
+    state_problem,
 )
 
 if TYPE_CHECKING:
@@ -81,7 +86,7 @@ def check_methods(cls: type) -> None:
             if name in HOOKS:
                 problem = signature_problem(name, value) or _hidden_problem(cls, owner, name)
             elif inspect.isfunction(value) or isinstance(value, (staticmethod, classmethod)):
-                problem = name_problem(name)
+                problem = name_problem(name) or state_problem(name)
             if problem:
                 raise CallbackError(f"{cls.__name__}.{name} {problem}")
 
@@ -130,18 +135,47 @@ def _check_attrs_fields(cls: type) -> None:
 def check_fields(cls: type) -> None:
     """Refuses a class with a field or a class attribute that changes in place, or with a setting that nothing reads.
 
+    What a mixin brings is looked at with the class, since nobody has looked at it before.
+
     Args:
         cls: The class, its decorator not yet applied.
 
     Raises:
         CallbackError: It names the class, the field and what to write instead.
     """
-    for name, problem in mutable_attributes(cls):
-        raise CallbackError(f"{cls.__name__}.{name} {problem}")
+    for owner in cls.__mro__:
+        if owner is cls or not (owner in (object, Generic, Protocol) or issubclass(owner, Callback)):
+            for name, problem in _field_problems(owner):
+                raise CallbackError(f"{cls.__name__}.{name} {problem}")
+
+
+def _field_problems(cls: type) -> Iterator[tuple[str, str]]:
+    """The names in a class's own body that are unsound, and what is wrong with each."""
     fields = annotations_of(cls)
-    for name in vars(cls):
-        if name not in fields and (unread := setting_problem(name)):
-            raise CallbackError(f"{cls.__name__}.{name} {unread}")
+    for name, value in vars(cls).items():
+        problem = _state_problem(value)
+        if name not in fields:
+            problem = problem or setting_problem(name)
+        if name == "phases" and not _is_field(value):
+            problem = phases_problem(value)
+        if name == "order" and not _is_field(value):
+            problem = order_problem(value)
+        if problem:
+            yield name, problem
+    yield from mutable_attributes(cls)
+
+
+def _state_problem(value: object) -> Optional[str]:
+    """What is wrong with a cell as it is declared; None where nothing is."""
+    if isinstance(value, State):
+        return shared_state_problem(type(value).__name__)
+    factory = _state_factory(value)
+    state = factory() if factory else None
+    return mutable_initial_problem(state.initial) if _is_cell(state) else None
+
+
+def _is_cell(state: Optional[State]) -> TypeIs[Cell[object]]:
+    return isinstance(state, Cell)
 
 
 def field_values(callback: SomeCallback) -> dict[str, object]:

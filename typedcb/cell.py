@@ -8,17 +8,35 @@
             self.count.value += 1
 
 The loop resets a cell to its initial value when an epoch or a fit begins, or never. Values are immutable: numbers,
-strings, tensors, tuples, frozen classes. A `Series` is the cell of a history that grows: its value is a tuple, and
-appending to it costs the same however long it is.
+strings, tuples, frozen classes. Of a tensor, which `+=` changes in place, each cell and each reset has a copy. A
+`Series` is the cell of a history that grows: its value is a tuple, and appending to it costs the same however long it
+is.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import sys
 from abc import ABC, abstractmethod
-from typing import Any, Callable, Generic, Iterator, Literal, Protocol, TypeVar, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Final,
+    Generic,
+    Iterator,
+    Literal,
+    Protocol,
+    TypeVar,
+    cast,
+    get_args,
+    overload,
+)
 
-from typing_extensions import TypeAlias, override
+from typing_extensions import TypeAlias, TypeIs, override
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -27,6 +45,8 @@ C = TypeVar("C", bound="State")
 
 Reset: TypeAlias = Literal["epoch", "fit", "never"]
 """When the loop gives a cell its initial value again."""
+
+_RESETS: Final = get_args(Reset)
 
 
 class Readable(Protocol[T_co]):
@@ -53,6 +73,8 @@ class State(ABC):
     """The class and field that it was declared as, such as `SmoothLoss.mean`."""
 
     def __init__(self, reset: Reset, saved: bool, name: str) -> None:
+        if reset not in _RESETS:
+            raise ValueError(f'reset is {reset!r}, and has to be "epoch", "fit" or "never".')
         self.reset = reset
         self.saved = saved
         self.name = name
@@ -88,7 +110,7 @@ class Cell(State, Generic[T]):
     @override
     def restart(self) -> None:
         """Gives the cell its initial value again."""
-        self.value = self.initial
+        self.value = _fresh(self.initial)
 
     def map(self, read: Callable[[T], S]) -> View[S]:
         """A readable of `read(value)`, which knows whose cell it reads.
@@ -153,6 +175,18 @@ class Series(State, Generic[T]):
     @override
     def __repr__(self) -> str:
         return f"Series({len(self)} items)"
+
+
+def _fresh(initial: T) -> T:
+    """The initial value for this time: a tensor is copied, lest what is added to it come back with the next reset."""
+    value: object = initial  # of another name: to narrow T itself makes an intersection of it
+    return cast("T", value.detach().clone()) if _is_tensor(value) else initial
+
+
+def _is_tensor(value: object) -> TypeIs[Tensor]:
+    torch: object = sys.modules.get("torch")  # where there is a tensor, torch has been loaded
+    kind: object = getattr(torch, "Tensor", None)
+    return isinstance(kind, type) and isinstance(value, kind)
 
 
 class View(Generic[T_co]):

@@ -92,7 +92,7 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
     Raises:
         CallbackError: An instance stands among the factories, a factory among the instances, or a callback is unsound.
         DependencyError: What a callback depends on is missing, or there is a circle.
-        ValueError: The splitter leaves trainable parameters out.
+        ValueError: The splitter leaves trainable parameters out, or the optimizer is over another model.
     """
 
     opt: Optimizer
@@ -535,7 +535,9 @@ def _make_opt(
 ) -> Optimizer:
     """The optimizer over the model's parameters, in the groups that the splitter makes."""
     if splitter is None:
-        return opt_func(model.parameters())
+        opt = opt_func(model.parameters())
+        _check_steps_on(opt, model)
+        return opt
     groups = [list(group) for group in splitter(model)]
     grouped = {id(parameter) for group in groups for parameter in group}
     left_out = [name for name, p in model.named_parameters() if p.requires_grad and id(p) not in grouped]
@@ -548,3 +550,15 @@ def _make_opt(
     for group in groups[1:]:
         opt.add_param_group({"params": group})
     return opt
+
+
+def _check_steps_on(opt: Optimizer, model: nn.Module) -> None:
+    """Refuses an optimizer over another model: no step would change this one."""
+    own = {id(parameter) for parameter in model.parameters()}
+    groups: Any = opt.param_groups  # Any: torch says dict[str, Any]
+    if not own or any(id(parameter) in own for group in groups for parameter in group["params"]):
+        return
+    raise ValueError(
+        "the optimizer holds no parameter of this model, so that no step would change it: opt_func is called with the "
+        "parameters to train, and has to use them, as partial(SGD, lr=0.1) does."
+    )

@@ -9,9 +9,12 @@ import ast
 import collections
 import difflib
 import inspect
-from typing import Callable, Final, Iterator, Mapping, Optional, get_origin
+from typing import Callable, Final, Iterator, Mapping, Optional, cast, get_args, get_origin
 
+from .events import Phase
 from .hooks import HOOKS
+
+_PHASES: Final[tuple[object, ...]] = get_args(Phase)
 
 _HOOK_PREFIXES: Final = ("begin_", "after_", "before_", "on_")
 
@@ -65,6 +68,18 @@ _FOREIGN: Final = {
     "on_evaluate": "after_validate",
     "on_test_end": "after_validate",
     "after_cancel_fit": "after_cancel_train",
+    "fit_start": "begin_fit",
+    "fit_end": "after_fit",
+    "epoch_start": "begin_epoch",
+    "epoch_end": "after_epoch",
+    "batch_start": "begin_batch",
+    "batch_end": "after_batch",
+    "eval_start": "begin_validate",
+    "eval_end": "after_validate",
+    "eval_batch_start": "begin_batch",
+    "eval_batch_end": "after_batch",
+    "train_begin": "begin_fit",
+    "train_end": "after_fit",
 }
 
 
@@ -91,7 +106,7 @@ def name_problem(name: str) -> Optional[str]:
     """
     if name in HOOKS or name.startswith("_"):
         return None
-    reads_as_hook = name.lower().startswith(_HOOK_PREFIXES)
+    reads_as_hook = name.lower().startswith(_HOOK_PREFIXES) or name in _FOREIGN
     if not reads_as_hook and not difflib.get_close_matches(name.lower(), HOOKS, n=1, cutoff=0.85):
         return None
     near = near_hook(name)
@@ -109,6 +124,20 @@ _FOREIGN_SETTINGS: Final[Mapping[str, str]] = {
 }
 
 
+_FOREIGN_STATE: Final = ("state_dict", "load_state_dict")
+
+
+def state_problem(name: str) -> Optional[str]:
+    """What is wrong with a method by which another framework saves a callback; None where nothing is.
+
+    Args:
+        name: The method's name, such as `state_dict`.
+    """
+    if name not in _FOREIGN_STATE:
+        return None
+    return "is never called: what a checkpoint holds of a callback are its cells, all of them, and nothing else."
+
+
 def setting_problem(name: str) -> Optional[str]:
     """What is wrong with a class attribute of this name, which is no field; None where nothing is.
 
@@ -118,6 +147,39 @@ def setting_problem(name: str) -> Optional[str]:
     if name not in _FOREIGN_SETTINGS:
         return None
     return f"is a setting of another framework's, and nothing reads it here: {_FOREIGN_SETTINGS[name]}."
+
+
+def phases_problem(value: object) -> Optional[str]:
+    """What is wrong with what a class says of its phases; None where nothing is.
+
+    Args:
+        value: The class attribute's value.
+    """
+    if isinstance(value, tuple) and value and all(part in _PHASES for part in cast("tuple[object, ...]", value)):
+        return None
+    right = '("train",), ("valid",) or ("train", "valid")'
+    return f"is {value!r}, and has to be {right}: of no other phase a callback would ever be told."
+
+
+def order_problem(value: object) -> Optional[str]:
+    """What is wrong with what a class says of its order; None where nothing is.
+
+    Args:
+        value: The class attribute's value.
+    """
+    if isinstance(value, (int, float)):
+        return None
+    return f"is {value!r}, and has to be a number: callbacks run in ascending order, 0 where nothing is said."
+
+
+def shared_state_problem(kind: str) -> str:
+    """What is wrong with a cell that is made where the class is, and not by `cell`.
+
+    Args:
+        kind: `Cell` or `Series`.
+    """
+    maker = "cell(...)" if kind == "Cell" else "series()"
+    return f"is a {kind} that no fit resets, and that instances may share: write {maker}, which makes one for each."
 
 
 def signature_problem(name: str, function: object) -> Optional[str]:
@@ -206,6 +268,18 @@ def mutable_problem(kind: str, *, shared: bool, in_cell: bool = False) -> str:
         f"is a {kind}, which no reset and no saved state of the callback knows of: {instead}. "
         f'Where it is meant all the same, Annotated[..., "why"] says so.'
     )
+
+
+def mutable_initial_problem(initial: object) -> Optional[str]:
+    """What is wrong with the initial value of a cell; None where nothing is.
+
+    Args:
+        initial: What the cell holds at first.
+    """
+    if not isinstance(initial, _MUTABLE_TYPES):
+        return None
+    kind = next(known for known in _MUTABLE_TYPES if isinstance(initial, known))
+    return mutable_problem(kind.__name__, shared=False, in_cell=True)
 
 
 _READ_ONLY: Final = ("Mapping", "Sequence", "Collection", "Iterable", "Sized", "Container", "AbstractSet", "Annotated")

@@ -79,7 +79,11 @@ class LooksFirst(AnyCallback):
 
 
 def is_initial(state: Cell[Any] | Series[Any]) -> bool:
-    return len(state) == 0 if isinstance(state, Series) else state.value is state.initial
+    if isinstance(state, Series):
+        return len(state) == 0
+    if isinstance(state.initial, torch.Tensor):  # of which each reset hands out a copy
+        return torch.equal(state.value, state.initial)
+    return state.value is state.initial
 
 
 def learner() -> Net:
