@@ -10,7 +10,8 @@ import dataclasses
 import heapq
 import inspect
 import weakref
-from typing import Final, Generic, Iterable, Sequence
+from abc import ABC, abstractmethod
+from typing import Callable, Final, Generic, Iterable, Sequence, TypeVar, Union
 
 from .callback import Callback, SomeCallback, check_frozen, field_values, is_callback
 from .cell import State, View
@@ -19,6 +20,9 @@ from .errors import CallbackError, DependencyError
 from .events import P, X, Y
 from .rules import shared_state_problem
 from .several import as_tuple
+
+T = TypeVar("T")
+C = TypeVar("C", bound=SomeCallback)
 
 
 def own_states(callback: SomeCallback) -> dict[str, State]:
@@ -148,8 +152,87 @@ def _check_declared(callback: SomeCallback) -> None:
             raise CallbackError(f"{type(callback).__name__}.{field.name} {shared_state_problem(type(value).__name__)}")
 
 
+def made_by(maker: T, words: str, cb_funcs: Iterable[Callable[[T], C]]) -> list[C]:
+    """What the factories in `cb_funcs` make, each called with the one that their callbacks are for.
+
+    Args:
+        maker: What they are called with.
+        words: The same in words for error messages, such as `the learner`.
+        cb_funcs: The factories.
+
+    Raises:
+        CallbackError: One is an instance, or made no callback.
+    """
+    made: list[C] = []
+    for factory in cb_funcs:
+        if is_callback(factory):
+            raise CallbackError(
+                f"{type(factory).__name__} in cb_funcs is an instance, and cb_funcs are called with {words}: "
+                f"pass it in cbs."
+            )
+        made.append(checked_made(factory, factory(maker), words))
+    return made
+
+
+def checked_made(factory: Callable[..., object], made: C, words: str) -> C:
+    """What a factory made, when it is a callback.
+
+    Args:
+        factory: The factory.
+        made: What it made.
+        words: What it was called with, such as `the learner`.
+
+    Raises:
+        CallbackError: It is none.
+    """
+    if not is_callback(made):
+        raise CallbackError(
+            f"the factory {getattr(factory, '__name__', factory)!s} made {made!r}, which is no callback: a factory is "
+            f"called with {words}, and returns a callback instance."
+        )
+    return made
+
+
 _attached_to: Final[weakref.WeakValueDictionary[int, object]] = weakref.WeakValueDictionary()
 """What each callback is attached to, by the callback's id; the values hold their callbacks, so that no id is stale."""
+
+
+class Group(ABC):
+    """Callbacks that hear turns of their own in a loop's batches, and everything else with the loop's callbacks.
+
+    `typedcb.objective` has the one there is; it stands here without its payload.
+    """
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What errors call it."""
+
+    @property
+    @abstractmethod
+    def cbs(self) -> tuple[SomeCallback, ...]:
+        """Its callbacks."""
+
+    @property
+    @abstractmethod
+    def steps(self) -> int:
+        """How many steps it has taken in the fit."""
+
+    @abstractmethod
+    def arrange(self, order: Sequence[SomeCallback]) -> None:
+        """Takes the order in which its callbacks run, among those of others."""
+
+    @abstractmethod
+    def restart(self, steps: int) -> None:
+        """Begins a fit, in which it has taken so many steps."""
+
+    @abstractmethod
+    def end_turn(self) -> None:
+        """Ends the turn that is under way, if one is."""
+
+    @abstractmethod
+    def fail_turn(self, error: BaseException) -> list[BaseException]:
+        """Ends the turn that is under way, if one is, by an error: what went wrong in that."""
 
 
 class Attached(Generic[X, Y, P]):
@@ -157,12 +240,28 @@ class Attached(Generic[X, Y, P]):
 
     Args:
         owner: What the callbacks are attached to, in words for error messages, such as `this learner`.
+        groups: Those that have turns of their own, with their callbacks.
+
+    Raises:
+        CallbackError: A group or one of its callbacks is attached elsewhere, or twice.
+        DependencyError: What a callback depends on is missing, or there is a circle.
     """
 
-    def __init__(self, owner: str) -> None:
+    def __init__(self, owner: str, groups: Sequence[Group] = (), callbacks: Iterable[Callback[X, Y, P]] = ()) -> None:
         self._owner = owner
+        self._groups = tuple(groups)
         self._attachment: tuple[Callback[X, Y, P], ...] = ()
-        self._rebuild(())
+        seen: set[int] = set()
+        for group in self._groups:
+            self._check_free(group, seen)
+            seen.add(id(group))
+        for callback in self._grouped:
+            check_instance(callback)
+            self._check_free(callback, seen)
+            seen.add(id(callback))
+        self.add(callbacks)
+        for identity in seen:
+            _attached_to[identity] = self
 
     @property
     def callbacks(self) -> tuple[Callback[X, Y, P], ...]:
@@ -218,7 +317,16 @@ class Attached(Generic[X, Y, P]):
         for identity in gone:
             del _attached_to[identity]
 
-    def _check_free(self, callback: Callback[X, Y, P], seen: set[int]) -> None:
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """Those that have turns of their own."""
+        return self._groups
+
+    @property
+    def _grouped(self) -> list[SomeCallback]:
+        return [callback for group in self._groups for callback in group.cbs]
+
+    def _check_free(self, callback: Union[SomeCallback, Group], seen: set[int]) -> None:
         name = type(callback).__name__
         holder = _attached_to.get(id(callback))
         if id(callback) in seen or holder is self:
@@ -233,8 +341,13 @@ class Attached(Generic[X, Y, P]):
             )
 
     def _rebuild(self, attachment: tuple[Callback[X, Y, P], ...]) -> None:
-        running = tuple(attachment[index] for index in running_order(attachment))
+        everybody: list[SomeCallback] = [*attachment, *self._grouped]
+        order = running_order(everybody)
+        running = [everybody[index] for index in order]
+        own = tuple(attachment[index] for index in order if index < len(attachment))
         states = [state for callback in running for state in own_states(callback).values()]
-        self._plan: Plan[X, Y, P] = plan_of(running, states)
-        self._running = running
+        self._plan: Plan[X, Y, P] = plan_of(running, own, states)
+        self._running = own
+        for group in self._groups:
+            group.arrange(running)
         self._attachment = attachment

@@ -9,14 +9,14 @@ is remembered while the round goes on.
 
 from __future__ import annotations
 
-from typing import Callable, Final, Generic, Iterable, Optional, TypeVar, Union, cast
+from typing import Callable, Final, Generic, Iterable, Optional, Sequence, TypeVar, Union, cast
 
 import attrs
 import msgspec
 from typing_extensions import TypeAlias
 
 from . import hooks
-from .callback import Callback
+from .callback import Callback, SomeCallback
 from .cell import State
 from .errors import HookError, place
 from .events import (
@@ -88,8 +88,16 @@ class Plan(Generic[X, Y, P]):
     reset_with_epoch: tuple[State, ...]
 
 
-def plan_of(callbacks: tuple[Callback[X, Y, P], ...], states: Iterable[State]) -> Plan[X, Y, P]:
-    """The plan of callbacks, which are in the order in which they run, and of their cells."""
+def plan_of(
+    callbacks: Sequence[SomeCallback], own: Sequence[Callback[X, Y, P]], states: Iterable[State]
+) -> Plan[X, Y, P]:
+    """The plan of a loop.
+
+    Args:
+        callbacks: All that hear of the fit, in the order in which they run.
+        own: Those of them that hear of the loop's own batches, in the same order.
+        states: The cells of all.
+    """
     those = tuple(states)
     return Plan(
         begin_fit=tuple(cb.begin_fit for cb in callbacks if overrides(cb, hooks.BEGIN_FIT)),
@@ -100,14 +108,14 @@ def plan_of(callbacks: tuple[Callback[X, Y, P], ...], states: Iterable[State]) -
         after_epoch=tuple(cb.after_epoch for cb in callbacks if overrides(cb, hooks.AFTER_EPOCH)),
         after_cancel_train=tuple(cb.after_cancel_train for cb in callbacks if overrides(cb, hooks.AFTER_CANCEL_TRAIN)),
         after_fit=tuple(cb.after_fit for cb in callbacks if overrides(cb, hooks.AFTER_FIT)),
-        train=_batch_plan(callbacks, "train"),
-        valid=_batch_plan(callbacks, "valid"),
+        train=batch_plan(own, "train"),
+        valid=batch_plan(own, "valid"),
         reset_with_fit=tuple(state for state in those if state.reset in ("fit", "epoch")),
         reset_with_epoch=tuple(state for state in those if state.reset == "epoch"),
     )
 
 
-def _batch_plan(callbacks: Iterable[Callback[X, Y, P]], phase: Phase) -> BatchPlan[X, Y, P]:
+def batch_plan(callbacks: Iterable[Callback[X, Y, P]], phase: Phase) -> BatchPlan[X, Y, P]:
     """The plan of callbacks, which are in the order in which they run, for one phase."""
     those = [callback for callback in callbacks if phase in callback.phases]
     return BatchPlan(
@@ -121,7 +129,7 @@ def _batch_plan(callbacks: Iterable[Callback[X, Y, P]], phase: Phase) -> BatchPl
     )
 
 
-def overrides(callback: Callback[X, Y, P], spec: HookSpec) -> bool:
+def overrides(callback: SomeCallback, spec: HookSpec) -> bool:
     """Whether a callback's class has this hook of its own: the base's does nothing, and is never called."""
     for owner in type(callback).__mro__:
         if owner is Callback:

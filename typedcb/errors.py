@@ -90,3 +90,14 @@ def place(error: BaseException, where: str) -> None:
     """
     if not any(note.startswith(_MARK) for note in getattr(error, "__notes__", ())):
         error.add_note(_MARK + where)
+
+
+def within(error: BaseException, where: str) -> None:
+    """Notes on `error` what its place is a part of, after the place itself.
+
+    Args:
+        error: The error on its way out.
+        where: What it happened in, in words, such as `in the turn of Critic`.
+    """
+    if _MARK + where not in getattr(error, "__notes__", ()):
+        error.add_note(_MARK + where)

@@ -29,6 +29,7 @@ from torch.optim import Optimizer
 from typing_extensions import Concatenate, ParamSpec, TypeAlias, override
 from typing_extensions import TypeVar as DefaultTypeVar
 
+from .attach import checked_made, made_by
 from .callback import Callback, SomeCallback, field_values, is_callback
 from .data import DataBunch, batch_size
 from .device import device_of, placed
@@ -437,7 +438,7 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
                 f"{type(factory).__name__} is an instance, and learn.add takes a class or factory, which it calls with "
                 f"the learner: pass instances in cbs, to Learner or to fit."
             )
-        callback = _checked_made(factory, factory(self, *args, **kwargs))
+        callback = checked_made(factory, factory(self, *args, **kwargs), "the learner")
         self._attach((callback,))
         return callback
 
@@ -491,14 +492,7 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
 
     def _made(self, cbs: _Unchecked, cb_funcs: _Unchecked) -> list[Callback[X_co, Y_co, P_co]]:
         """The instances, and what the factories make, in that order."""
-        made = list(cbs)
-        for factory in cb_funcs:
-            if is_callback(factory):
-                raise CallbackError(
-                    f"{type(factory).__name__} in cb_funcs is an instance, and cb_funcs are called with the learner: "
-                    f"pass it in cbs."
-                )
-            made.append(_checked_made(factory, factory(self)))
+        made = [*cbs, *made_by(self, "the learner", cb_funcs)]
         for callback in made:
             self._check_learner(callback)
         return made
@@ -518,16 +512,6 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
     def __repr__(self) -> str:
         names = ", ".join(type(callback).__name__ for callback in self.cbs)
         return f"Learner({type(self._model).__name__}, {type(self.opt).__name__}, cbs=[{names}])"
-
-
-def _checked_made(factory: Callable[..., object], made: C) -> C:
-    """What a factory made, when it is a callback."""
-    if not is_callback(made):
-        raise CallbackError(
-            f"the factory {getattr(factory, '__name__', factory)!s} made {made!r}, which is no callback: a factory is "
-            f"called with the learner, and returns a callback instance."
-        )
-    return made
 
 
 def _make_opt(

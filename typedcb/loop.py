@@ -26,13 +26,11 @@ import attrs
 from typing_extensions import Self
 
 from . import hooks
-from .attach import Attached
+from .attach import Attached, Group
 from .callback import Callback
 from .dispatch import Plan, Skipped, fold, tell_all
 from .errors import BatchError, LoopError, place
 from .events import (
-    AfterBatch,
-    AfterCancelBatch,
     AfterCancelEpoch,
     AfterCancelTrain,
     AfterEpoch,
@@ -50,7 +48,7 @@ from .events import (
     X,
     Y,
 )
-from .outcomes import Cancel, CancelBatch, CancelEpoch, CancelTrain
+from .outcomes import CancelEpoch, CancelTrain
 from .scopes import BEGUN, ENDED, STEPPED, Cursor, TrainBatch, ValidBatch
 
 B = TypeVar("B", "TrainBatch[Any, Any, Any]", "ValidBatch[Any, Any, Any]")  # Any: a constraint names no type variables
@@ -71,6 +69,9 @@ class Position:
 
     steps: int = 0
     """How many training batches of the fit have been stepped on."""
+
+    objective_steps: tuple[int, ...] = ()
+    """How many steps each of the loop's objectives has taken, in their order."""
 
 
 @attrs.frozen
@@ -95,22 +96,27 @@ class Loop(Generic[X, Y, P]):
 
     Args:
         callbacks: Instances, in any order that suits: what a callback depends on runs before it.
+        objectives: What is trained by turns within a batch, each an `Objective` with callbacks of its own.
 
     Raises:
         CallbackError: One is no callback instance, not frozen, or attached already.
         DependencyError: What one depends on is missing, or there is a circle.
     """
 
-    def __init__(self, callbacks: Sequence[Callback[X, Y, P]] = ()) -> None:
-        self._attached: Attached[X, Y, P] = Attached("this loop")
+    def __init__(self, callbacks: Sequence[Callback[X, Y, P]] = (), *, objectives: Sequence[Group] = ()) -> None:
+        self._attached: Attached[X, Y, P] = Attached("this loop", objectives, callbacks)
         self._running = False
         self._fit: Optional[FitScope[X, Y, P]] = None
-        self.add(*callbacks)
 
     @property
     def cbs(self) -> tuple[Callback[X, Y, P], ...]:
         """The callbacks in the order in which they run."""
         return self._attached.callbacks
+
+    @property
+    def objectives(self) -> tuple[Group, ...]:
+        """What has turns of its own in the batches."""
+        return self._attached.groups
 
     @property
     def running(self) -> bool:
@@ -230,6 +236,12 @@ class Run(Generic[X, Y, P]):
         """How many training batches have been stepped on."""
         return self._steps_before if self.cursor is None else self.cursor.steps
 
+    def restart_objectives(self, steps: Sequence[int] = ()) -> None:
+        """Has the loop's objectives begin afresh, or with the steps that they have taken in an earlier fit."""
+        objectives = self._loop.objectives
+        for objective, taken in zip(objectives, steps or (0,) * len(objectives), strict=True):
+            objective.restart(taken)
+
     def note(self, answer: object) -> bool:
         """Takes note of a CancelTrain among the answers to an event: whether it was one."""
         if isinstance(answer, CancelTrain) and self._cancel is None:
@@ -268,6 +280,7 @@ class Run(Generic[X, Y, P]):
         cursor: Cursor[X, Y, P] = batch.cursor
         self.cursor = cursor
         cursor.index = -1
+        cursor.objectives = self._loop.objectives
         begins, ends = bool(cursor.plan.begin_batch), True
         resume = self._resume
         first = 0 if resume is None else resume.position.done
@@ -286,7 +299,7 @@ class Run(Generic[X, Y, P]):
                 if ends or cursor.stage != STEPPED:
                     if not cursor.index:  # what a loss function gives does not change its shape from batch to batch
                         cursor.check_first_loss()
-                        ends = bool(cursor.plan.after_batch)
+                        ends = bool(cursor.plan.after_batch or cursor.objectives)
                     self.close_batch()
                     if self._cancel is not None or self._cut_short is cursor:
                         return
@@ -332,18 +345,9 @@ class Run(Generic[X, Y, P]):
         cursor = self.cursor
         if cursor is None or cursor.stage == ENDED:
             return
-        cancel = cursor.take_cancel()
-        if isinstance(cancel, CancelBatch):
-            if cursor.plan.after_cancel_batch:
-                told: AfterCancelBatch[X, Y, P] = AfterCancelBatch(cancel, cursor.reached())
-                fold(hooks.AFTER_CANCEL_BATCH, cursor.plan.after_cancel_batch, told)
-            cancel = None
-        cursor.end()  # an error in after_cancel_batch leaves the batch open: after_batch comes in any case
-        if cursor.plan.after_batch:
-            ended: AfterBatch[X, Y, P] = AfterBatch(cursor.reached())
-            answer = fold(hooks.AFTER_BATCH, cursor.plan.after_batch, ended)
-            if isinstance(answer, Cancel) and not isinstance(cancel, CancelTrain):
-                cancel = answer
+        for objective in cursor.objectives:
+            objective.end_turn()
+        cancel = cursor.close()
         if isinstance(cancel, CancelEpoch):
             self._cut_short = cursor
             self.tell_cancel_epoch(cursor.epoch, cancel)
@@ -365,12 +369,9 @@ class Run(Generic[X, Y, P]):
         cursor = self.cursor
         if cursor is None or cursor.stage == ENDED:
             return [error]
-        cursor.end()
         place(error, f"in {cursor.place}")
-        if not cursor.plan.after_batch:
-            return [error]
-        ended: AfterBatch[X, Y, P] = AfterBatch(cursor.reached(), error)
-        return [error, *tell_all(hooks.AFTER_BATCH, cursor.plan.after_batch, ended)]
+        failed = [new for objective in cursor.objectives for new in objective.fail_turn(error)]
+        return [error, *failed, *cursor.fail(error)]
 
 
 class FitScope(Run[X, Y, P]):
@@ -417,6 +418,7 @@ class FitScope(Run[X, Y, P]):
         if self._outcome is not None:
             raise LoopError("this fit has ended: a new one is a new call of loop.fit.")
         self.plan = self._loop.start(self)
+        self.restart_objectives(() if self._resume is None else self._resume.position.objective_steps)
         try:
             for state in self.plan.reset_with_fit:
                 state.restart()
@@ -437,9 +439,10 @@ class FitScope(Run[X, Y, P]):
         if self._resume is not None:  # nothing has been gone on with so far
             return self._resume.position
         cursor = self.cursor
+        taken = tuple(objective.steps for objective in self._loop.objectives)
         if cursor is None or cursor.epoch < self._next_epoch:
-            return Position(self._next_epoch, steps=self.steps)
-        return Position(cursor.epoch, cursor.phase, cursor.index + 1, cursor.steps)
+            return Position(self._next_epoch, steps=self.steps, objective_steps=taken)
+        return Position(cursor.epoch, cursor.phase, cursor.index + 1, cursor.steps, taken)
 
     def _take_up(self, resume: Resumption) -> None:
         resume.restore()
@@ -565,6 +568,7 @@ class ValidationScope(Run[X, Y, P]):
 
     def __enter__(self) -> Self:
         self.plan = self._loop.start()
+        self.restart_objectives()
         return self
 
     def __exit__(

@@ -18,19 +18,43 @@ calls Predicted, WithLoss and BackwardDone is one object at run time: a loop's o
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Final, Generic, Optional, Protocol, Union, cast
+from typing import TYPE_CHECKING, Final, Generic, Optional, Protocol, TypeVar, Union, cast
 
 import torch
-from torch import Tensor, autograd
+from torch import Tensor, autograd, nn
 from torch.utils import _pytree as pytree  # torch has no public way to map over the tensors of a nested batch
 from typing_extensions import override
 
 from . import hooks
-from .dispatch import BatchPlan, Skipped, fold
+from .attach import Group
+from .dispatch import BatchPlan, Skipped, fold, tell_all
 from .errors import BatchError, LoopError
-from .events import AfterBackward, AfterLoss, AfterPred, AfterStep, BeginBatch, OnlyBegun, P, Phase, Reached, X, Y
+from .events import (
+    AfterBackward,
+    AfterBatch,
+    AfterCancelBatch,
+    AfterLoss,
+    AfterPred,
+    AfterStep,
+    BeginBatch,
+    OnlyBegun,
+    P,
+    Phase,
+    Reached,
+    X,
+    Y,
+)
 from .hooks import AFTER_LOSS
-from .outcomes import Cancel
+from .outcomes import Cancel, CancelBatch, CancelTrain
+
+if TYPE_CHECKING:
+    from .objective import Objective
+    from .turns import Turn, ValidTurn
+
+X2 = TypeVar("X2")
+Y2 = TypeVar("Y2")
+P2 = TypeVar("P2")
+M2 = TypeVar("M2", bound="nn.Module")
 
 
 class Steps(Protocol):
@@ -199,6 +223,7 @@ class Cursor(Generic[X, Y, P]):
         "hears_step",
         "index",
         "n_batches",
+        "objectives",
         "phase",
         "plan",
         "pred",
@@ -232,6 +257,9 @@ class Cursor(Generic[X, Y, P]):
     cancel: Optional[Cancel]
     """What ended the batch early, if something did."""
 
+    objectives: tuple[Group, ...]
+    """What may have turns in its batches."""
+
     _loss: Tensor
     _furthest: int
 
@@ -248,6 +276,7 @@ class Cursor(Generic[X, Y, P]):
         self.n_batches = n_batches
         self.steps = steps
         self.index = 0
+        self.objectives = ()
         self.cancel = None
         self.cancelled = False
         self.stage = ENDED
@@ -280,6 +309,48 @@ class Cursor(Generic[X, Y, P]):
         if self.stage < SKIPPED:
             self._furthest = self.stage
         self.stage = ENDED
+
+    def close(self) -> Optional[Cancel]:
+        """Ends the batch: after_cancel_batch and after_batch fire. What of a Cancel is for more than the batch."""
+        cancel = self.take_cancel()
+        if isinstance(cancel, CancelBatch):
+            if self.plan.after_cancel_batch:
+                told: AfterCancelBatch[X, Y, P] = AfterCancelBatch(cancel, self.reached())
+                fold(hooks.AFTER_CANCEL_BATCH, self.plan.after_cancel_batch, told)
+            cancel = None
+        self.end()  # an error in after_cancel_batch leaves the batch open: after_batch comes in any case
+        if self.plan.after_batch:
+            ended: AfterBatch[X, Y, P] = AfterBatch(self.reached())
+            answer = fold(hooks.AFTER_BATCH, self.plan.after_batch, ended)
+            if isinstance(answer, Cancel) and not isinstance(cancel, CancelTrain):
+                cancel = answer
+        return cancel
+
+    def fail(self, error: BaseException) -> list[BaseException]:
+        """Ends the batch by an error: after_batch fires. What went wrong in that.
+
+        Args:
+            error: What ended it.
+        """
+        self.end()
+        if not self.plan.after_batch:
+            return []
+        ended: AfterBatch[X, Y, P] = AfterBatch(self.reached(), error)
+        return tell_all(hooks.AFTER_BATCH, self.plan.after_batch, ended)
+
+    def stop_for(self, cancel: Cancel) -> None:
+        """Cancels the batch for a Cancel that a turn in it was answered with, or for a stronger one that is there.
+
+        Args:
+            cancel: A CancelEpoch or a CancelTrain.
+        """
+        if self.stage < SKIPPED:
+            self._stop(CANCELLED, cancel)
+            return
+        self.stage = CANCELLED
+        self.cancelled = True
+        if not isinstance(self.cancel, CancelTrain):
+            self.cancel = cancel
 
     def take_cancel(self) -> Optional[Cancel]:
         """What cancelled the batch, for the one who ends it."""
@@ -469,7 +540,7 @@ class _Quiet(_Training[X, Y, P]):
         opt.zero_grad()
 
 
-class _Validating(Cursor[X, Y, P], ValidPredicted[X, Y, P], Evaluated):
+class Validating(Cursor[X, Y, P], ValidPredicted[X, Y, P], Evaluated):
     """ValidPredicted and Evaluated in one."""
 
     __slots__ = ()
@@ -487,7 +558,9 @@ class _Validating(Cursor[X, Y, P], ValidPredicted[X, Y, P], Evaluated):
         return self
 
 
-class _Batch(Generic[X, Y]):
+class Scope(Generic[X, Y]):
+    """What a batch and a turn have in common."""
+
     __slots__ = ("xb", "yb")
 
     xb: X
@@ -497,7 +570,7 @@ class _Batch(Generic[X, Y]):
     """The targets, as the callbacks left them."""
 
 
-class TrainBatch(_Batch[X, Y], Generic[X, Y, P]):
+class TrainBatch(Scope[X, Y], Generic[X, Y, P]):
     """A training batch: begin_batch has fired."""
 
     __slots__ = ("cursor",)
@@ -530,18 +603,36 @@ class TrainBatch(_Batch[X, Y], Generic[X, Y, P]):
             cursor.stage = PREDICTED
         return cursor
 
+    def turn(self, objective: Objective[X2, Y2, P2, M2], xb: X2, yb: Y2, /) -> Turn[X2, Y2, P2]:
+        """Gives an objective a turn in this batch: its own pred, loss, backward and step, told to its own callbacks.
 
-class ValidBatch(_Batch[X, Y], Generic[X, Y, P]):
+        It lasts until the objective's next turn, or until the batch ends; turns of others may come meanwhile.
+
+        Args:
+            objective: One of the loop's.
+            xb: Its inputs, which need not be the batch's.
+            yb: Its targets.
+
+        Returns:
+            The way to the prediction. In a batch that was cancelled meanwhile it accepts calls and does nothing.
+
+        Raises:
+            LoopError: The batch has ended, or the loop has no such objective.
+        """
+        return objective.train_turn(self.cursor, xb, yb)
+
+
+class ValidBatch(Scope[X, Y], Generic[X, Y, P]):
     """A validation batch: begin_batch has fired."""
 
     __slots__ = ("cursor",)
 
-    cursor: _Validating[X, Y, P]
+    cursor: Validating[X, Y, P]
 
     def __init__(
         self, plan: BatchPlan[X, Y, P], phase: Phase, epoch: int, n_batches: Optional[int], steps: int
     ) -> None:
-        self.cursor = _Validating(plan, phase, epoch, n_batches, steps)
+        self.cursor = Validating(plan, phase, epoch, n_batches, steps)
 
     def pred(self, pred: P, /) -> ValidPredicted[X, Y, P]:
         """Fires after_pred.
@@ -554,6 +645,22 @@ class ValidBatch(_Batch[X, Y], Generic[X, Y, P]):
         """
         self.cursor.predicted(pred)
         return self.cursor
+
+    def turn(self, objective: Objective[X2, Y2, P2, M2], xb: X2, yb: Y2, /) -> ValidTurn[X2, Y2, P2]:
+        """Gives an objective a turn in this batch: its own pred and loss, told to its own callbacks.
+
+        Args:
+            objective: One of the loop's.
+            xb: Its inputs, which need not be the batch's.
+            yb: Its targets.
+
+        Returns:
+            The way to the prediction.
+
+        Raises:
+            LoopError: The batch has ended, or the loop has no such objective.
+        """
+        return objective.valid_turn(self.cursor, xb, yb)
 
 
 def check_loss(loss: object) -> None:
