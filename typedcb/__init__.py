@@ -83,8 +83,9 @@ if TYPE_CHECKING:
     from .data import DataBunch as DataBunch
     from .learner import Learner as Learner
     from .loop import Loop as Loop
+    from .loop_parts import LoopParts as LoopParts
 
-_NEEDS_TORCH: Final = {"DataBunch": "data", "Learner": "learner", "Loop": "loop"}
+_NEEDS_TORCH: Final = {"DataBunch": "data", "Learner": "learner", "Loop": "loop", "LoopParts": "loop_parts"}
 
 __version__ = "0.1.0"
 

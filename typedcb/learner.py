@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -246,15 +245,14 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
             StateError: A cell holds what no checkpoint can hold.
             CheckpointWriteError: It cannot be written.
         """
-        from .state import captured  # noqa: PLC0415  # most learners save nothing
-        from .store import draft, write  # noqa: PLC0415  # as said
+        from .state import save  # noqa: PLC0415  # most learners save nothing
 
-        write(Path(path), draft(captured(self), copy=False))
+        save(self, path)
 
     def load(self, path: AnyPath, on_mismatch: Optional[OnMismatch] = None) -> None:
         """Gives the learner the weights, the optimizer's state and the cells of a checkpoint.
 
-        A cell whose object only a fit has, such as the averaged model of an `EMA`, is left as it is.
+        A cell whose object only a fit has, such as the scaler of a `MixedPrecision`, is left as it is.
 
         Args:
             path: A checkpoint, or a folder of them: the newest sound one in it.
@@ -264,12 +262,11 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
             CheckpointError: There is no sound checkpoint, or it does not fit; nothing of it was copied.
             LoopError: A fit is under way.
         """
-        from .state import prepared  # noqa: PLC0415  # most learners load nothing
-        from .store import found, read  # noqa: PLC0415  # as said
+        from .state import load  # noqa: PLC0415  # most learners load nothing
 
         if self._loop.running:
             raise LoopError("a fit is under way on this learner: a checkpoint is loaded before or after it.")
-        prepared(self, read(found(path)), on_mismatch or {}).apply(at_rest=True)
+        load(self, path, on_mismatch)
 
     def validate(
         self,

@@ -1,15 +1,14 @@
-"""The random states of a process and of its loaders, to come back to."""
+"""The random states of a process, to come back to."""
 
 from __future__ import annotations
 
 import random
 import sys
-from typing import Any, Iterable, Iterator, Optional, Protocol, cast
+from typing import Any, Optional, Protocol, cast
 
 import torch
 from torch import Generator
 
-from .errors import MismatchError
 from .tree import Tree
 
 
@@ -83,61 +82,3 @@ def _numpy_state() -> Tree:
 
     name, keys, position, has_gauss, cached = cast("tuple[str, Any, int, int, float]", np.random.get_state(legacy=True))
     return (name, tuple(keys.tolist()), int(position), int(has_gauss), float(cached))
-
-
-def loader_facts(dl: object) -> Tree:
-    """What has to be the same about a loader, for a pass over it to be taken up in its middle."""
-    facts: dict[str, object] = {"class": type(dl).__name__, "batches": _length(dl)}
-    for name in ("batch_size", "num_workers", "drop_last"):
-        facts[name] = getattr(dl, name, None)
-    facts["samples"] = _length(getattr(dl, "dataset", None))
-    facts["sampler"] = type(getattr(dl, "sampler", None)).__name__
-    return facts
-
-
-def loader_states(dl: object) -> Tree:
-    """The states of the generators that a loader draws from."""
-    return [generator.get_state() for generator in _generators(dl)]
-
-
-def set_loader_states(dl: object, states: Tree) -> None:
-    """Gives the generators of a loader the states that they had.
-
-    Args:
-        dl: The loader.
-        states: What `loader_states` took.
-
-    Raises:
-        MismatchError: It has another number of generators.
-    """
-    generators = list(_generators(dl))
-    if len(generators) != len(states):
-        raise MismatchError(
-            f"the loader draws from {len(generators)} generators of its own, and from {len(states)} when it was saved."
-        )
-    for generator, state in zip(generators, states, strict=True):
-        generator.set_state(state)
-
-
-def _generators(dl: object) -> Iterator[Generator]:
-    """A loader's generators, each once: its own, its sampler's, and its batch sampler's."""
-    seen: list[Generator] = []
-    batch_sampler: object = getattr(dl, "batch_sampler", None)
-    holders: Iterable[object] = (
-        dl,
-        getattr(dl, "sampler", None),
-        batch_sampler,
-        getattr(batch_sampler, "sampler", None),
-    )
-    for holder in holders:
-        generator: object = getattr(holder, "generator", None)
-        if isinstance(generator, Generator) and not any(generator is known for known in seen):
-            seen.append(generator)
-    yield from seen
-
-
-def _length(items: object) -> Optional[int]:
-    try:
-        return len(cast("list[object]", items))
-    except TypeError:
-        return None

@@ -9,7 +9,9 @@ of them are their cells, and never their settings: a fit that is taken up with a
 
 from __future__ import annotations
 
+import warnings
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final, Generator, Iterable, Literal, Mapping, Optional, Protocol, Sequence, cast
 
 import attrs
@@ -22,23 +24,16 @@ from .attach import own_states
 from .callback import SomeCallback
 from .cell import Series, State
 from .data import DataBunch
-from .errors import CheckpointError, CorruptCheckpointError, MismatchError
+from .errors import CheckpointError, CheckpointWarning, CorruptCheckpointError, MismatchError
+from .loaders import inexact, loader_facts, loader_problem, loader_state, set_loader_state
 from .loop import Position, Resumption
-from .randomness import (
-    loader_facts,
-    loader_states,
-    random_problem,
-    random_states,
-    saves_itself,
-    set_loader_states,
-    set_random_states,
-)
-from .store import Stored
+from .randomness import random_problem, random_states, saves_itself, set_random_states
+from .store import AnyPath, Stored, draft, found, read, write
 from .tree import StoredTensor, Tree, dtype_name, is_dict
 from .values import OwnState, declared, made, shown, taken
 
 OnMismatch: TypeAlias = Mapping[str, Literal["require", "reset"]]
-"""What to do where a checkpoint does not fit: by the name of a callback's class, or `optimizer`, `data` or `random`.
+"""What to do where a checkpoint does not fit: by a callback's class, or `optimizer`, `loss`, `data` or `random`.
 
 `"require"` refuses the checkpoint, which is what happens to whatever is not named; `"reset"` goes on without that part.
 """
@@ -58,6 +53,11 @@ class HasState(Protocol):
         ...
 
     @property
+    def loss_func(self) -> object:
+        """What computes the loss; a module where it has a state of its own."""
+        ...
+
+    @property
     def data(self) -> DataBunch[object, object]:
         """The loaders."""
         ...
@@ -73,23 +73,68 @@ class HasState(Protocol):
         ...
 
 
+class InFit(HasState, Protocol):
+    """Whatever has a learner's state, and knows how far its fit has come."""
+
+    @property
+    def position(self) -> Optional[Position]:
+        """How far the fit has come that is under way; None where there is none."""
+        ...
+
+
+class KeepsMore(Protocol):
+    """A callback that keeps state outside of its cells."""
+
+    @property
+    def kept_elsewhere(self) -> tuple[str, ...]:
+        """What keeps it: no checkpoint holds it."""
+        ...
+
+
+class MakesState(Protocol):
+    """A callback whose cell holds an object with a state of its own, which a fit makes when it begins."""
+
+    def make_state(self) -> None:
+        """Makes the object, so that it can be given a state outside of a fit."""
+        ...
+
+
 def instant(learner: HasState) -> Tree:
     """The random states of this moment: the process's and the loaders'."""
-    return {"random": random_states(), "train": loader_states(learner.data.train_dl), "valid": _valid_states(learner)}
+    return {"random": random_states(), **{name: loader_state(dl) for name, dl in _loaders(learner).items()}}
 
 
-def _valid_states(learner: HasState) -> Tree:
-    return loader_states(learner.data.valid_dl) if learner.data.has_valid else []
+def _loaders(learner: HasState) -> dict[str, object]:
+    """The loaders, by the phase that each is of."""
+    data = learner.data
+    return {"train": data.train_dl, "valid": data.valid_dl} if data.has_valid else {"train": data.train_dl}
 
 
-def _set_instant(learner: HasState, states: Tree, kept: Sequence[str]) -> None:
+def _set_instant(learner: HasState, states: Tree, kept: Sequence[str], *, under_way: bool) -> None:
     """Gives everything the random state of an instant, apart from `kept`: `random` or `data`."""
-    if "random" not in kept:
-        set_random_states(states["random"])
     if "data" not in kept:
-        set_loader_states(learner.data.train_dl, states["train"])
-        if learner.data.has_valid:
-            set_loader_states(learner.data.valid_dl, states["valid"])
+        for name, dl in _loaders(learner).items():
+            set_loader_state(dl, states[name], under_way=under_way)
+    if "random" not in kept:
+        set_random_states(states["random"])  # last: workers that are started draw from it
+
+
+def inexact_parts(learner: HasState) -> list[str]:
+    """What keeps a fit of this learner from being taken up bit for bit, each in words."""
+    reasons = [inexact(f"{name}_dl", dl) for name, dl in _loaders(learner).items()]
+    return [reason for reason in (*reasons, lost(learner)) if reason is not None]
+
+
+def lost(learner: HasState) -> Optional[str]:
+    """What of the callbacks no checkpoint holds, in words; None where it holds all of it."""
+    names = [name for callback in learner.cbs for name in _kept_elsewhere(callback)]
+    if not names:
+        return None
+    return f"{', '.join(names)}: what they keep in attributes of their own is in no cell, and is not saved"
+
+
+def _kept_elsewhere(callback: SomeCallback) -> tuple[str, ...]:
+    return cast("KeepsMore", callback).kept_elsewhere if hasattr(callback, "kept_elsewhere") else ()
 
 
 def modes(model: nn.Module) -> Tree:
@@ -139,12 +184,21 @@ def captured(learner: HasState, fit: Tree = None, training: Tree = None) -> Tree
         "frozen": [name for name, weight in model.named_parameters() if not weight.requires_grad],
         "training": modes(model) if training is None else training,
         "optimizer": {"class": type(opt).__qualname__, "state": opt.state_dict()},
+        "loss": _loss_state(learner.loss_func),
         "callbacks": [
             {"class": key[0], "place": key[1], "cells": _cells(callback)}
             for key, callback in _stateful(learner.cbs).items()
         ],
         "fit": fit,
     }
+
+
+def _loss_state(loss_func: object) -> Tree:
+    """The weights, buffers and gradients of a loss that is a module; None where it has none."""
+    if not isinstance(loss_func, nn.Module) or not loss_func.state_dict():
+        return None
+    grads = {name: weight.grad for name, weight in loss_func.named_parameters() if weight.grad is not None}
+    return {"state": dict(loss_func.state_dict()), "grads": grads}
 
 
 Key: TypeAlias = tuple[str, int]
@@ -209,6 +263,10 @@ class Restoration:
         Raises:
             MismatchError: An object that begin_fit's hooks have made is another one; nothing was copied.
         """
+        if at_rest:
+            for callback in self.learner.cbs:
+                if hasattr(callback, "make_state"):
+                    cast("MakesState", callback).make_state()
         cells = self._fitting(at_rest)
         model, saved = self.learner.model, self.saved
         model.load_state_dict(saved["model"])
@@ -216,8 +274,10 @@ class Restoration:
             self.learner.opt.load_state_dict(saved["optimizer"])
         for name, weight in model.named_parameters():
             weight.requires_grad_(name not in saved["frozen"])
-            grad = saved["grads"].get(name)
-            weight.grad = None if grad is None else grad.to(weight.device)
+        _set_grads(model, saved["grads"])
+        if saved["loss"] is not None and isinstance(self.learner.loss_func, nn.Module):
+            self.learner.loss_func.load_state_dict(saved["loss"]["state"])
+            _set_grads(self.learner.loss_func, saved["loss"]["grads"])
         for name, module in _modules(model):
             module.training = name in saved["training"]
         for state, value in cells:
@@ -236,6 +296,12 @@ class Restoration:
                 differences.append((name, f"{state.name} {problem}"))
         _refuse(self.path, differences, self.on_mismatch)
         return fitting
+
+
+def _set_grads(module: nn.Module, grads: Mapping[str, Tensor]) -> None:
+    for name, weight in module.named_parameters():
+        grad = grads.get(name)
+        weight.grad = None if grad is None else grad.to(weight.device)
 
 
 class _Holds(Protocol):
@@ -306,11 +372,14 @@ def _prepared(learner: HasState, stored: Stored, on_mismatch: OnMismatch) -> Res
     _check_schema(stored)
     differences = [("model", text) for text in _model_differences(tree, learner.model)]
     opt_differences = [("optimizer", text) for text in _opt_differences(tree["optimizer"], learner.opt)]
-    _refuse(str(stored.path), [*differences, *opt_differences], on_mismatch)  # before any tensor is read
+    loss_differences = [("loss", text) for text in _loss_differences(tree["loss"], learner.loss_func)]
+    known = [*differences, *opt_differences, *loss_differences]
+    _refuse(str(stored.path), known, on_mismatch)  # before any tensor is read
     cells, cell_differences = _cells_of(learner, stored)
     _refuse(str(stored.path), cell_differences, on_mismatch)
     saved = stored.load({name: tree[name] for name in ("model", "grads", "frozen", "training")})
     saved["optimizer"] = None if opt_differences else stored.load(tree["optimizer"]["state"])
+    saved["loss"] = None if loss_differences else stored.load(tree["loss"])
     return Restoration(learner, saved, tuple(cells), on_mismatch, str(stored.path))
 
 
@@ -353,6 +422,18 @@ def _opt_differences(saved: Tree, opt: Optimizer) -> list[str]:
         return ["it holds no parameter groups"]
     new = [len(group["params"]) for group in opt.param_groups]
     return [] if old == new else [f"its groups had {old} parameters, and have {new}"]
+
+
+def _loss_differences(saved: Tree, loss_func: object) -> list[str]:
+    live = _loss_state(loss_func)
+    if saved is None or live is None:
+        if saved is live:
+            return []
+        return [
+            "it had weights or buffers, and has none" if live is None else "it has weights or buffers, and had none"
+        ]
+    old, new = _tensors(saved["state"]), _tensors(live["state"])
+    return [] if old == new else [_keys(old, new)]
 
 
 def _cells_of(learner: HasState, stored: Stored) -> tuple[list[tuple[str, State, object]], list[tuple[str, str]]]:
@@ -459,14 +540,14 @@ def _taken_up(learner: HasState, stored: Stored, restoration: Restoration, on_mi
     kept = [who for who, _ in differences]
 
     def settle() -> None:
-        _set_instant(learner, now, kept)
+        _set_instant(learner, now, kept, under_way=True)
 
     def restore() -> None:
         restoration.apply(at_rest=False)
-        settle()
+        _set_instant(learner, now, kept, under_way=False)
 
     def rewind() -> int:
-        _set_instant(learner, start, kept)
+        _set_instant(learner, start, kept, under_way=False)
         itself = None if dl is None else saves_itself(dl)
         if itself is None or own is None:
             return position.done
@@ -485,8 +566,39 @@ def _data_differences(learner: HasState, fit: Tree, now: Tree, dl: Optional[obje
         for name in {**old, **new}
         if old.get(name) != new.get(name)
     ]
-    drawn = {"train": loader_states(learner.data.train_dl), "valid": _valid_states(learner)}
-    for name, states in drawn.items():
-        if len(now[name]) != len(states):
-            differences.append(f"the {name} loader drew from {len(now[name])} generators, and draws from {len(states)}")
+    for name, loader in _loaders(learner).items():
+        problem = loader_problem(loader, now[name]) if name in now else "it was not there"
+        if problem is not None:
+            differences.append(f"the {name} loader: {problem}")
     return differences
+
+
+def save(learner: HasState, path: AnyPath) -> None:
+    """Writes a checkpoint of a learner at rest.
+
+    Args:
+        learner: The learner.
+        path: The directory that it becomes; nothing may be there yet.
+
+    Raises:
+        StateError: A cell holds what no checkpoint can hold.
+        CheckpointWriteError: It cannot be written.
+    """
+    left_out = lost(learner)
+    if left_out is not None:
+        warnings.warn(f"{path} is without a part of the state. {left_out}.", CheckpointWarning, stacklevel=3)
+    write(Path(path), draft(captured(learner), copy=False))
+
+
+def load(learner: HasState, path: AnyPath, on_mismatch: Optional[OnMismatch]) -> None:
+    """Gives a learner at rest the state in a checkpoint.
+
+    Args:
+        learner: The learner.
+        path: A checkpoint, or a folder of them: the newest sound one in it.
+        on_mismatch: What of the checkpoint may be left out where it does not fit.
+
+    Raises:
+        CheckpointError: There is no sound checkpoint, or it does not fit; nothing of it was copied.
+    """
+    prepared(learner, read(found(path)), on_mismatch or {}).apply(at_rest=True)

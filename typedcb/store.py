@@ -90,12 +90,13 @@ class Draft:
     """Its tensors, on the CPU."""
 
 
-def draft(tree: Tree, *, copy: bool) -> Draft:
+def draft(tree: Tree, *, copy: bool, into: Optional[Draft] = None) -> Draft:
     """Makes a state ready to be written.
 
     Args:
         tree: The state.
         copy: Whether tensors that are on the CPU are copied too, so that training may go on before they are written.
+        into: An earlier one that nobody needs any more: tensors are copied into its memory where they fit.
 
     Raises:
         StateError: It holds what no checkpoint can hold.
@@ -104,13 +105,23 @@ def draft(tree: Tree, *, copy: bool) -> Draft:
     seen: set[int] = set()
     ready: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        own = tensor.cpu().resolve_conj().resolve_neg().contiguous()
-        storage = own.untyped_storage().data_ptr()
+        storage = tensor.untyped_storage()
         # a tensor that shares its memory with another one, or is a part of one, is written as itself
-        shares = storage in seen or own.untyped_storage().nbytes() != own.nbytes
-        ready[name] = own.clone() if shares or (copy and own.data_ptr() == tensor.data_ptr()) else own
-        seen.add(storage)
+        shares = storage.data_ptr() in seen or storage.nbytes() != tensor.nbytes
+        seen.add(storage.data_ptr())
+        if copy or shares or tensor.device.type != "cpu":
+            ready[name] = _copied(tensor, None if into is None else into.tensors.get(name))
+        else:
+            ready[name] = tensor.resolve_conj().resolve_neg().contiguous()
     return Draft(text, ready)
+
+
+def _copied(tensor: Tensor, memory: Optional[Tensor]) -> Tensor:
+    """A copy of a tensor on the CPU, in memory that is there already where it fits."""
+    if memory is None or memory.shape != tensor.shape or memory.dtype != tensor.dtype:
+        # memory that is new costs three times as much as memory that was written before
+        memory = torch.empty(tensor.shape, dtype=tensor.dtype)
+    return memory.copy_(tensor)
 
 
 def write(target: Path, content: Draft) -> None:

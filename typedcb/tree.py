@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, Callable, Final, Mapping, TypeVar
+from typing import Any, Callable, Final, Mapping, Sequence, TypeVar
 
 import attrs
 import torch
@@ -65,6 +65,10 @@ def encode(tree: Tree) -> tuple[bytes, dict[str, Tensor]]:
     return text.encode(), encoder.tensors
 
 
+_PLAIN: Final = frozenset((bool, int, str, type(None)))
+"""What JSON has as it is."""
+
+
 class _Encoder:
     def __init__(self) -> None:
         self.tensors: dict[str, Tensor] = {}
@@ -82,9 +86,9 @@ class _Encoder:
         if isinstance(value, Tensor):
             return {"tensor": [self._tensor(value, path), dtype_name(value), value.device.type]}
         if is_list(value):
-            return [self.node(item, (*path, str(place))) for place, item in enumerate(value)]
+            return self._items(value, path)
         if is_tuple(value):
-            return {"tuple": [self.node(item, (*path, str(place))) for place, item in enumerate(value)]}
+            return {"tuple": self._items(value, path)}
         if is_dict(value):
             return {"dict": [[self._key(key, path), self.node(item, (*path, str(key)))] for key, item in value.items()]}
         raise StateError(
@@ -92,6 +96,12 @@ class _Encoder:
             f"None and tensors, tuples, lists and dicts of these, frozen classes where a cell's annotation names them, "
             f"and whatever has state_dict and load_state_dict. Declare a cell with saved=False to leave it out."
         )
+
+    def _items(self, items: Sequence[Tree], path: tuple[str, ...]) -> list[Json]:
+        kinds = set(map(type, items))
+        if kinds <= _PLAIN or (kinds == {float} and all(map(math.isfinite, items))):
+            return list(items)  # the state of a generator, or a long history
+        return [self.node(item, (*path, str(place))) for place, item in enumerate(items)]
 
     def _key(self, key: object, path: tuple[str, ...]) -> Json:
         if key is None or isinstance(key, (bool, int, float, str, tuple)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import signal
+import sys
 import threading
 import time
 import warnings
@@ -18,7 +19,7 @@ from typing import Any, Callable, ClassVar, Literal, Optional, Union
 import attrs
 from typing_extensions import TypeAlias, override
 
-from ..callback import AnyLearnerCallback
+from ..callback import AnyCallback
 from ..cell import Cell, Readable, cell
 from ..errors import CheckpointError, CheckpointWarning
 from ..events import (
@@ -33,8 +34,9 @@ from ..events import (
     Failed,
 )
 from ..extras import require
+from ..locks import FolderLock, hold
 from ..loop import Position
-from ..state import captured, in_fit, instant, modes
+from ..state import InFit, captured, in_fit, inexact_parts, instant, modes
 from ..store import Draft, clean, draft, next_name, probe, write
 from ..tree import Tree
 from .stopping import Mode, improved
@@ -57,7 +59,7 @@ class _PassStart:
 
 
 @dataclass(frozen=True)
-class Checkpoint(AnyLearnerCallback):
+class Checkpoint(AnyCallback):
     """Writes checkpoints of a fit: `learn.fit(n_epochs, resume=folder)` goes on from the newest that is sound.
 
     A fit that is taken up goes on bit for bit as the one that was left, also in the middle of a pass over the data: the
@@ -70,8 +72,11 @@ class Checkpoint(AnyLearnerCallback):
 
     order: ClassVar[int] = 10_000
 
+    learn: InFit
+    """Whose state it is: a learner's, which `learn.add` and `cb_funcs` fill in, or that of a loop's `LoopParts`."""
+
     folder: Path
-    """Where the checkpoints go; it is made where it is missing."""
+    """Where the checkpoints go; it is made where it is missing, and one fit at a time writes there."""
 
     every_steps: Optional[int] = None
     """A checkpoint after so many steps of the optimizer."""
@@ -89,7 +94,16 @@ class Checkpoint(AnyLearnerCallback):
     """What to watch and which way is better, such as `(stats.valid_loss, "min")`: the best epoch's is kept besides."""
 
     asynchronous: bool = False
-    """Whether a thread writes while training goes on; tensors are copied first. Its error comes at the next event."""
+    """Whether a thread writes while training goes on. Its error comes at the next event.
+
+    Tensors are copied first, into memory that is kept for the next checkpoint: as much as model and optimizer take.
+    """
+
+    exact: bool = True
+    """Whether a fit whose checkpoints could not be gone on from bit for bit is refused when it begins.
+
+    The message says what stands in the way, such as workers that live on from epoch to epoch, and the remedy.
+    """
 
     at_end: bool = False
     """Whether a fit that is ended early leaves a last checkpoint.
@@ -125,6 +139,12 @@ class Checkpoint(AnyLearnerCallback):
     pending: Cell[Optional[Future[None]]] = cell(None, saved=False)
     """What it is writing."""
 
+    written: Cell[Optional[Draft]] = cell(None, saved=False)
+    """What it has written last, whose memory the next one is copied into."""
+
+    lock: Cell[Optional[FolderLock]] = cell(None, saved=False)
+    """What keeps others from writing into the folder meanwhile."""
+
     handlers: Cell[tuple[tuple[int, _Handler], ...]] = cell((), saved=False)
     """The signal handlers that were there before the fit."""
 
@@ -146,11 +166,13 @@ class Checkpoint(AnyLearnerCallback):
 
     @override
     def begin_fit(self, event: BeginFit) -> None:
-        """Sees to it that the folder can be written into."""
+        """Sees to it that the folder can be written into by this fit alone, and the fit taken up exactly."""
+        self._check_exact()
         probe(self.folder)
+        self.lock.value = hold(self.folder)
         self.written_at.value = time.monotonic()
         if self.asynchronous:
-            self.writer.value = ThreadPoolExecutor(1, thread_name_prefix="typedcb-checkpoint")
+            self.writer.value = ThreadPoolExecutor(1, "typedcb-checkpoint", initializer=_give_way)
         if self.at_end and threading.current_thread() is threading.main_thread():
             self._listen()
 
@@ -209,15 +231,30 @@ class Checkpoint(AnyLearnerCallback):
         """Waits for what is being written, and gives the signal handlers back."""
         for number, handler in self.handlers.value:
             signal.signal(number, handler)
+        lock, writer = self.lock.value, self.writer.value
         try:
             self._raise_pending(wait=True)
-            if self.at_end and isinstance(event.outcome, Failed) and not self.ended.value:
+            if self.at_end and isinstance(event.outcome, Failed) and not self.ended.value and lock is not None:
                 self._save_failed()
         finally:
-            if self.writer.value is not None:
-                self.writer.value.shutdown()
+            self.written.value = None
+            if writer is not None:
+                writer.shutdown()
+            if lock is not None:
+                lock.release()
             if self.asked.value is not None:  # after the last batch: it is not lost
                 os.kill(os.getpid(), self.asked.value)
+
+    def _check_exact(self) -> None:
+        """Refuses what cannot be taken up exactly."""
+        reasons = inexact_parts(self.learn) if self.exact else []
+        if reasons:
+            lines = "".join(f"\n  {reason}." for reason in reasons)
+            raise CheckpointError(
+                f"no checkpoint of this fit could be gone on from bit for bit:{lines}\nCheckpoint(exact=False) accepts "
+                f"that: whatever else there is goes on exactly, and so does all of it if this draws no random numbers "
+                f"and keeps no state."
+            )
 
     def _end_if_asked(self) -> None:
         """Ends the fit, when a signal has asked for it and the last checkpoint is written."""
@@ -242,13 +279,13 @@ class Checkpoint(AnyLearnerCallback):
             start = None if where.phase is None else begun.instant
             fit = in_fit(self.learn, where, start, instant(self.learn))
             training = begun.training if where.phase == "valid" else None
-            content = draft(captured(self.learn, fit, training), copy=self.asynchronous)
+            content = draft(captured(self.learn, fit, training), copy=self.asynchronous, into=self.written.value)
             self.saved_at.value, self.last.value, self.written_at.value = where, target, time.monotonic()
             job = partial(_write, target, content, self.keep_last, self.best_name.value)
             if self.writer.value is None:
                 job()
             else:
-                self.pending.value = self.writer.value.submit(job)
+                self.written.value, self.pending.value = content, self.writer.value.submit(job)
         except CheckpointError as error:
             self._failed(error)
 
@@ -292,6 +329,12 @@ class Checkpoint(AnyLearnerCallback):
         for number in SIGNALS:
             before[number] = signal.signal(number, handle)
         self.handlers.value = tuple(before.items())
+
+
+def _give_way() -> None:
+    """Has the thread that writes wait for training wherever both could run."""
+    if sys.platform == "linux":  # a thread has a priority of its own there; elsewhere it is the process's
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
 
 
 def _write(target: Path, content: Draft, keep: int, best: Optional[str]) -> None:

@@ -43,7 +43,7 @@ class EMA(AnyCallback):
     """Whether validation runs on the averaged weights; training goes on with its own."""
 
     averaged: Cell[Optional[AveragedModel]] = cell(None)
-    """The averaged model, of the same class as the model; there once a fit has begun."""
+    """The averaged model, of the same class as the model; there once a fit has begun, or a checkpoint was loaded."""
 
     swapped: Cell[bool] = cell(False)
     """Whether the model holds the averaged weights now, and the averaged model the trained ones."""
@@ -55,6 +55,14 @@ class EMA(AnyCallback):
     @override
     def begin_fit(self, event: BeginFit) -> None:
         """Begins with the weights of the model."""
+        self._begin()
+
+    def make_state(self) -> None:
+        """Makes the averaged model where there is none, so that `learn.load` can give it its weights."""
+        if self.averaged.value is None:
+            self._begin()
+
+    def _begin(self) -> None:
         self.averaged.value = AveragedModel(self.learn.model, multi_avg_fn=_mean_of(self.decay), use_buffers=False)
 
     @override
@@ -86,7 +94,7 @@ class EMA(AnyCallback):
             model: Where to.
 
         Raises:
-            RuntimeError: No fit has begun, so that there is nothing to copy.
+            RuntimeError: No fit has begun and no checkpoint was loaded, so that there is nothing to copy.
         """
         if self.averaged.value is None:
             raise RuntimeError("this EMA has averaged nothing yet: it begins with a fit.")

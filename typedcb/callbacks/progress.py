@@ -62,8 +62,11 @@ class Progress(AnyCallback):
     display: Cell[Optional[Display]] = cell(None, saved=False)
     """What is on the screen."""
 
-    begun: Cell[float] = cell(0.0, saved=False)
-    """When the epoch began, by a clock that only differences are taken of."""
+    mark: Cell[float] = cell(0.0, saved=False)
+    """When time was last counted, by a clock that only differences are taken of."""
+
+    seconds: Cell[float] = cell(0.0, reset="epoch")
+    """The seconds so far in this epoch."""
 
     def __post_init__(self) -> None:
         require("rich", extra="progress")
@@ -73,13 +76,14 @@ class Progress(AnyCallback):
         """Opens the display."""
         from .display import open_display  # noqa: PLC0415  # rich is an extra
 
+        self.mark.value = time.monotonic()
         header = ("epoch", *(self.stats.header if self.stats else ()), "seconds")
         self.display.value = open_display(header, event.n_epochs, sys.stdout)
 
     @override
     def begin_epoch(self, event: BeginEpoch) -> None:
         """Starts the clock and the bar."""
-        self.begun.value = time.monotonic()
+        self.mark.value = time.monotonic()
         if display := self.display.value:
             display.begin_pass("train", event.epoch)
 
@@ -92,6 +96,7 @@ class Progress(AnyCallback):
     @override
     def after_loss(self, event: BatchEvent) -> None:
         """Moves the bar, when it is time to redraw it."""
+        self._count()
         display = self.display.value
         if display is not None and display.is_due():
             display.move(event.index + 1, event.n_batches, self.smooth.value if self.smooth else None)
@@ -99,8 +104,9 @@ class Progress(AnyCallback):
     @override
     def after_epoch(self, event: AfterEpoch) -> None:
         """Adds the epoch's row."""
+        self._count()
         figures = self.stats.row if self.stats else ()
-        self.rows.append((*figures, time.monotonic() - self.begun.value))
+        self.rows.append((*figures, self.seconds.value))
         if display := self.display.value:
             display.add_row(event.epoch, self.rows[-1])
 
@@ -116,3 +122,9 @@ class Progress(AnyCallback):
         if display := self.display.value:
             display.close()
         self.display.value = None
+
+    def _count(self) -> None:
+        """Counts the seconds since it was last called: a fit that is taken up goes on from those that it had."""
+        now = time.monotonic()
+        self.seconds.value += now - self.mark.value
+        self.mark.value = now

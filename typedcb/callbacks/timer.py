@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from ..callback import AnyCallback
 from ..cell import Cell, Series, cell, series
-from ..events import AfterBatch, AfterEpoch, BatchEvent, BeginEpoch, Phase
+from ..events import AfterBatch, AfterEpoch, BatchEvent, BeginEpoch, BeginFit
 
 
 @attrs.frozen
@@ -40,48 +40,58 @@ class Timer(AnyCallback):
 
     order: ClassVar[int] = 100
 
-    phases: ClassVar[tuple[Phase, ...]] = ("train",)
-
     epochs: Series[EpochTime] = series()
     """The time of each epoch."""
 
-    begun: Cell[float] = cell(0.0, saved=False)
-    """When the epoch began, by a clock that only differences are taken of."""
-
     mark: Cell[float] = cell(0.0, saved=False)
-    """When the last batch ended or began."""
+    """When time was last counted, by a clock that only differences are taken of."""
+
+    whole: Cell[float] = cell(0.0, reset="epoch")
+    """The seconds so far in this epoch."""
 
     waiting: Cell[float] = cell(0.0, reset="epoch")
-    """The seconds of waiting so far in this epoch."""
+    """Of these, the seconds of waiting for training batches."""
 
     computing: Cell[float] = cell(0.0, reset="epoch")
-    """The seconds of computing so far in this epoch."""
+    """Of these, the seconds of computing on them."""
 
     batches: Cell[int] = cell(0, reset="epoch")
     """How many training batches there were so far in this epoch."""
 
     @override
+    def begin_fit(self, event: BeginFit) -> None:
+        """Starts the clock: a fit that is taken up in the middle of an epoch goes on from the seconds that it had."""
+        self.mark.value = time.perf_counter()
+
+    @override
     def begin_epoch(self, event: BeginEpoch) -> None:
         """Starts the clock."""
-        self.begun.value = self.mark.value = time.perf_counter()
+        self.mark.value = time.perf_counter()
 
     @override
     def begin_batch(self, event: BatchEvent) -> None:
         """Ends the waiting."""
-        now = time.perf_counter()
-        self.waiting.value += now - self.mark.value
-        self.mark.value = now
+        seconds = self._counted()
+        if event.phase == "train":
+            self.waiting.value += seconds
 
     @override
     def after_batch(self, event: AfterBatch[object, object, object]) -> None:
         """Ends the computing."""
-        now = time.perf_counter()
-        self.computing.value += now - self.mark.value
-        self.mark.value = now
-        self.batches.value += 1
+        seconds = self._counted()
+        if event.reached.phase == "train":
+            self.computing.value += seconds
+            self.batches.value += 1
 
     @override
     def after_epoch(self, event: AfterEpoch) -> None:
         """Keeps the epoch's time."""
-        whole = time.perf_counter() - self.begun.value
-        self.epochs.append(EpochTime(whole, self.waiting.value, self.computing.value, self.batches.value))
+        self._counted()
+        self.epochs.append(EpochTime(self.whole.value, self.waiting.value, self.computing.value, self.batches.value))
+
+    def _counted(self) -> float:
+        """The seconds since time was last counted, which are counted now."""
+        now = time.perf_counter()
+        seconds, self.mark.value = now - self.mark.value, now
+        self.whole.value += seconds
+        return seconds

@@ -47,6 +47,11 @@ class LegacyCallbacks(AnyLearnerCallback):
     )
     """What has been warned about: each thing is said once."""
 
+    @property
+    def kept_elsewhere(self) -> tuple[str, ...]:
+        """The old callbacks with attributes, which no checkpoint holds: what of them is state cannot be told."""
+        return tuple(name_of(old) for old in self.callbacks if getattr(old, "__dict__", None))
+
     def _call(self, function: Old, *args: object, **kwargs: object) -> Old:
         """Calls something of an old callback, and remembers it when it fails."""
         try:

@@ -1,0 +1,124 @@
+"""All that a loop of one's own trains with, in one place: what a checkpoint of it holds.
+
+parts = LoopParts(loop, model, opt, DataBunch(train_dl, valid_dl))
+loop.add(Checkpoint(parts, Path("run")))
+with loop.fit(n_epochs=3, resume=parts.resumption(Path("run"))) as fit:
+    ...
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, Optional, Sequence
+
+import attrs
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from typing_extensions import TypeVar
+
+from .callback import Callback
+from .data import DataBunch
+from .device import device_of
+from .errors import LoopError
+from .events import P, X, Y
+from .loop import Loop, Position, Resumption
+
+if TYPE_CHECKING:
+    from .state import OnMismatch
+    from .store import AnyPath
+
+M = TypeVar("M", bound=nn.Module, default=nn.Module)
+
+
+@attrs.frozen
+class LoopParts(Generic[X, Y, P, M]):
+    """The loop, the model, the optimizer, the data and the loss of a loop of one's own.
+
+    It has what callbacks ask for (`needs`), so that `GradientClip(parts, clip=1.0)` and `Checkpoint(parts, folder)` do
+    what they do in a learner.
+
+    Type parameters:
+        X: The inputs of a batch.
+        Y: The targets of a batch.
+        P: What the model makes of the inputs.
+        M: The model's own class.
+    """
+
+    loop: Loop[X, Y, P]
+    """The loop, whose callbacks' cells are saved."""
+
+    model: M
+    """The model that is trained."""
+
+    opt: Optimizer
+    """The optimizer that steps."""
+
+    data: DataBunch[X, Y]
+    """The very loaders that the passes are over: their place is saved, and the generators that they draw from."""
+
+    loss_func: object = None
+    """What computes the loss; it is saved where it is a module with weights or buffers."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return device_of(self.model)
+
+    @property
+    def cbs(self) -> Sequence[Callback[X, Y, P]]:
+        """The loop's callbacks in the order in which they run."""
+        return self.loop.cbs
+
+    @property
+    def position(self) -> Optional[Position]:
+        """How far the fit has come that is under way; None where there is none."""
+        return self.loop.position
+
+    def resumption(self, path: AnyPath, on_mismatch: Optional[OnMismatch] = None) -> Resumption:
+        """What `loop.fit(resume=...)` takes, to go on from a checkpoint as if the fit had never been left.
+
+        Everything gets its state as the fit begins, after begin_fit's hooks, or nothing does.
+
+        Args:
+            path: A checkpoint, or the folder of a `Checkpoint` callback: the newest sound one in it.
+            on_mismatch: What of the checkpoint may be left out where it does not fit, such as
+                `{"EarlyStopping": "reset"}`.
+
+        Raises:
+            CheckpointError: There is no sound checkpoint to go on from, or it does not fit.
+        """
+        from .state import resumption  # noqa: PLC0415  # most loops begin at their beginning
+        from .store import found, read  # noqa: PLC0415  # as said
+
+        return resumption(self, read(found(path)), on_mismatch or {})
+
+    def save(self, path: AnyPath) -> None:
+        """Writes a checkpoint of the weights, the optimizer and the callbacks' cells, outside of a fit.
+
+        Args:
+            path: The directory that it becomes; nothing may be there yet.
+
+        Raises:
+            StateError: A cell holds what no checkpoint can hold.
+            CheckpointWriteError: It cannot be written.
+        """
+        from .state import save  # noqa: PLC0415  # most loops save nothing
+
+        save(self, path)
+
+    def load(self, path: AnyPath, on_mismatch: Optional[OnMismatch] = None) -> None:
+        """Gives the model, the optimizer and the callbacks' cells the state in a checkpoint, outside of a fit.
+
+        Args:
+            path: A checkpoint, or a folder of them: the newest sound one in it.
+            on_mismatch: What of the checkpoint may be left out where it does not fit.
+
+        Raises:
+            CheckpointError: There is no sound checkpoint, or it does not fit; nothing of it was copied.
+            LoopError: A fit is under way.
+        """
+        from .state import load  # noqa: PLC0415  # most loops load nothing
+
+        if self.loop.running:
+            raise LoopError("a fit is under way on this loop: a checkpoint is loaded before or after it.")
+        load(self, path, on_mismatch)
