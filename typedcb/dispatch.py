@@ -5,11 +5,15 @@ that nobody listens to costs one look at an empty tuple, and a callback costs no
 
 `fold` hands an event to each hook in turn. Each sees what those before it made of it; a Cancel ends the round; a Skip
 is remembered while the round goes on.
+
+A callback that is a `Watcher` is handed each event's hooks while the plan is made, and may stand around them: that is
+how a trace sees every turn, and why a loop without one pays nothing for it.
 """
 
 from __future__ import annotations
 
-from typing import Callable, Final, Generic, Iterable, Optional, Sequence, TypeVar, Union, cast
+from abc import ABC, abstractmethod
+from typing import Callable, Final, Generic, Iterable, Optional, Protocol, Sequence, TypeVar, Union, cast
 
 import attrs
 import msgspec
@@ -47,6 +51,31 @@ E = TypeVar("E", bound=msgspec.Struct)
 
 Listeners: TypeAlias = tuple[Callable[[E], object], ...]
 """The hooks that want an event, in the order in which they run. `fold` checks what they answer."""
+
+
+class Watching(Protocol):
+    """Stands around the hooks of a plan."""
+
+    def around(self, spec: HookSpec, listeners: Listeners[E], /) -> Listeners[E]:
+        """The hooks to call instead of those that want an event.
+
+        Args:
+            spec: What the hooks may answer.
+            listeners: The hooks, in the order in which they run; none where nobody wants the event.
+        """
+        ...
+
+
+class Watcher(ABC):
+    """A mixin for a callback that watches the turns of the others; it stands behind Callback among the bases."""
+
+    @abstractmethod
+    def watching(self, callbacks: Sequence[SomeCallback], /) -> Watching:
+        """What stands around the hooks of a plan; asked for each time that a plan is made.
+
+        Args:
+            callbacks: All callbacks of the plan, in the order in which they run.
+        """
 
 
 @attrs.frozen
@@ -99,7 +128,7 @@ def plan_of(
         states: The cells of all.
     """
     those = tuple(states)
-    return Plan(
+    plan = Plan(
         begin_fit=tuple(cb.begin_fit for cb in callbacks if overrides(cb, hooks.BEGIN_FIT)),
         begin_epoch=tuple(cb.begin_epoch for cb in callbacks if overrides(cb, hooks.BEGIN_EPOCH)),
         after_cancel_epoch=tuple(cb.after_cancel_epoch for cb in callbacks if overrides(cb, hooks.AFTER_CANCEL_EPOCH)),
@@ -112,6 +141,41 @@ def plan_of(
         valid=batch_plan(own, "valid"),
         reset_with_fit=tuple(state for state in those if state.reset in ("fit", "epoch")),
         reset_with_epoch=tuple(state for state in those if state.reset == "epoch"),
+    )
+    for callback in callbacks:
+        if isinstance(callback, Watcher):
+            plan = _watched(plan, callback.watching(callbacks))
+    return plan
+
+
+def _watched(plan: Plan[X, Y, P], watching: Watching) -> Plan[X, Y, P]:
+    """A plan with somebody around its hooks."""
+    return Plan(
+        begin_fit=watching.around(hooks.BEGIN_FIT, plan.begin_fit),
+        begin_epoch=watching.around(hooks.BEGIN_EPOCH, plan.begin_epoch),
+        after_cancel_epoch=watching.around(hooks.AFTER_CANCEL_EPOCH, plan.after_cancel_epoch),
+        begin_validate=watching.around(hooks.BEGIN_VALIDATE, plan.begin_validate),
+        after_validate=watching.around(hooks.AFTER_VALIDATE, plan.after_validate),
+        after_epoch=watching.around(hooks.AFTER_EPOCH, plan.after_epoch),
+        after_cancel_train=watching.around(hooks.AFTER_CANCEL_TRAIN, plan.after_cancel_train),
+        after_fit=watching.around(hooks.AFTER_FIT, plan.after_fit),
+        train=batch_watched(plan.train, watching),
+        valid=batch_watched(plan.valid, watching),
+        reset_with_fit=plan.reset_with_fit,
+        reset_with_epoch=plan.reset_with_epoch,
+    )
+
+
+def batch_watched(plan: BatchPlan[X, Y, P], watching: Watching) -> BatchPlan[X, Y, P]:
+    """The plan of a batch with somebody around its hooks."""
+    return BatchPlan(
+        begin_batch=watching.around(hooks.BEGIN_BATCH, plan.begin_batch),
+        after_pred=watching.around(hooks.AFTER_PRED, plan.after_pred),
+        after_loss=watching.around(hooks.AFTER_LOSS, plan.after_loss),
+        after_backward=watching.around(hooks.AFTER_BACKWARD, plan.after_backward),
+        after_step=watching.around(hooks.AFTER_STEP, plan.after_step),
+        after_cancel_batch=watching.around(hooks.AFTER_CANCEL_BATCH, plan.after_cancel_batch),
+        after_batch=watching.around(hooks.AFTER_BATCH, plan.after_batch),
     )
 
 

@@ -6,6 +6,7 @@
     ├── HookError (RuntimeError)        a hook answered what is not legal there
     ├── LoopError (RuntimeError)        the loop is used in a way that cannot work: a nested fit, a batch that has ended
     ├── BatchError (ValueError)         data that cannot be trained on: no batch, no pair, a loss that is no scalar
+    ├── TraceError (OSError)            a trace that cannot be written or read
     └── CheckpointError (OSError)       a checkpoint that cannot be written, found or used
         ├── CheckpointWriteError        it could not be written; what was there before is as it was
         ├── CorruptCheckpointError      its files are not what was written, or not what a checkpoint may hold
@@ -40,6 +41,14 @@ class LoopError(TypedcbError, RuntimeError):
 
 class BatchError(TypedcbError, ValueError):
     """The data or the loss cannot be trained on: an empty loader, a batch that is no pair, a loss that is no scalar."""
+
+
+class TraceError(TypedcbError, OSError):
+    """A trace cannot be written, or a file cannot be read as one."""
+
+
+class TraceWarning(UserWarning):
+    """A trace could not be written on; the fit goes on without it."""
 
 
 class CheckpointError(TypedcbError, OSError):

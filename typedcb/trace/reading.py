@@ -1,0 +1,105 @@
+"""A trace as it is read back: its runs, and each with its events."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Iterator, Optional, Union
+
+import attrs
+
+from ..errors import TraceError
+from .framing import Frames
+from .records import FORMAT, CallbackInfo, End, Event, Header, Record, Value
+
+
+@attrs.frozen
+class TracedRun:
+    """A fit, or a validation outside of one."""
+
+    header: Header
+    """What it was run with."""
+
+    events: tuple[Event, ...]
+    """Its events, in the order in which they came."""
+
+    end: Optional[End]
+    """How it ended; None where it was killed, or is still under way."""
+
+    def callback(self, index: int) -> CallbackInfo:
+        """The callback that a Call names."""
+        return self.header.callbacks[index]
+
+    def states(self) -> Iterator[tuple[Event, dict[str, Value]]]:
+        """Each event with everything that is known as the first callback gets it: fields, cells, weights and so on.
+
+        The dict is the same one each time, and goes on changing; its fields' names are `fields:loss` and the like.
+        """
+        known: dict[str, Value] = {}
+        for event in self.events:
+            if event.hook == "begin_batch":
+                for name in ("xb", "yb", "pred", "loss"):
+                    known.pop(f"fields:{name}", None)
+            known.update(event.before)
+            known.update({f"fields:{name}": value for name, value in event.fields.items()})
+            yield event, known
+            for call in event.calls:
+                known.update(call.changed)
+                known.update({f"fields:{name}": value for name, value in call.fields.items()})
+
+
+@attrs.frozen
+class TraceFile:
+    """A trace that was read."""
+
+    path: Path
+    """The file."""
+
+    runs: tuple[TracedRun, ...]
+    """Its runs, in order."""
+
+    cut: int
+    """How many bytes at its end are no whole record: more than 0 where a run was killed as it wrote."""
+
+
+def read(path: Union[str, Path]) -> TraceFile:
+    """Reads a trace, up to where it is sound.
+
+    Args:
+        path: The file.
+
+    Raises:
+        TraceError: It cannot be read, is no trace, or is of a format that is newer than this release.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise TraceError(f"{path} cannot be read: {error.strerror or error}.") from error
+    frames = Frames(content, path)
+    runs = tuple(_runs(frames, path))
+    return TraceFile(path, runs, frames.cut)
+
+
+def _runs(records: Iterator[Record] | Frames, path: Path) -> Iterator[TracedRun]:
+    header: Optional[Header] = None
+    events: list[Event] = []
+    end: Optional[End] = None
+    for record in records:
+        if isinstance(record, Header):
+            if header is not None:
+                yield TracedRun(header, tuple(events), end)
+            header, events, end = _known(record, path), [], None
+        elif isinstance(record, Event):
+            events.append(record)
+        else:
+            end = record
+    if header is not None:
+        yield TracedRun(header, tuple(events), end)
+
+
+def _known(header: Header, path: Path) -> Header:
+    if header.format > FORMAT:
+        raise TraceError(
+            f"{path} has format {header.format}, and this release reads up to {FORMAT}: install a newer typedcb."
+        )
+    return header

@@ -1,0 +1,433 @@
+"""Records the events of a loop, and every callback's turn at them.
+
+The listeners of each event are wrapped when the plan is made: one before them looks at the event, one around each of
+them sees its turn, one behind them writes the record. A round that is cut short, by a Cancel or an error, is written
+when the next event comes, or at once where nothing can follow in it.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+import warnings
+from typing import Callable, Final, Generic, Literal, Optional, Sequence, Union
+
+import attrs
+import msgspec
+import torch
+from torch import nn
+from typing_extensions import TypeAlias
+
+from .. import hooks
+from ..attach import own_states
+from ..callback import SomeCallback, field_values
+from ..cell import State, View
+from ..dispatch import E, Listeners, overrides
+from ..errors import TraceWarning
+from ..events import AfterFit, Cancelled, Failed
+from ..hooks import HOOKS, HookSpec
+from ..needs import HasModelAndOpt
+from ..outcomes import Cancel
+from ..tree import dtype_name
+from .framing import Writer
+from .looking import Cells, Gradients, Hypers, RandomNumbers, Watched, Weights, hypers, random_hashes, same
+from .records import FORMAT, Call, CallbackInfo, End, Event, Header, NamedValues, TensorValue, TextValue, Value
+from .summaries import Summarizer, error_value
+
+HookName: TypeAlias = Literal[
+    "begin_fit",
+    "begin_epoch",
+    "begin_batch",
+    "after_pred",
+    "after_loss",
+    "after_backward",
+    "after_step",
+    "after_cancel_batch",
+    "after_batch",
+    "after_cancel_epoch",
+    "begin_validate",
+    "after_validate",
+    "after_epoch",
+    "after_cancel_train",
+    "after_fit",
+]
+"""The name of a hook."""
+
+Field: TypeAlias = Literal["xb", "yb", "pred", "loss"]
+"""What a batch's events carry."""
+
+Watch: TypeAlias = Literal["cells", "weights", "gradients", "hypers", "random"]
+"""What a trace watches beside events."""
+
+
+@attrs.frozen
+class Options:
+    """What is recorded."""
+
+    every_batches: int
+    """Batches are recorded whose index is a multiple of this."""
+
+    events: frozenset[str]
+    """The events that are recorded, by their hooks' names."""
+
+    fields: frozenset[str]
+    """Which of xb, yb, pred and loss are recorded."""
+
+    watch: frozenset[str]
+    """What is watched beside events."""
+
+    hashes: bool
+    stats: bool
+    each_weight: bool
+    thorough: bool
+    sync: bool
+
+
+_POSITION: Final = ("phase", "epoch", "index", "step")
+_PAYLOAD: Final = ("xb", "yb", "pred", "loss")
+_KEPT: Final = (*_PAYLOAD, "n_batches")
+
+
+class _Turn(Generic[E]):
+    """A listener whose turns are recorded; to the loop's messages it is the hook that it stands for."""
+
+    __slots__ = ("__name__", "__self__", "_callback", "_hook", "_recorder", "_spec")
+
+    def __init__(self, recorder: Recorder, spec: HookSpec, hook: Callable[[E], object], callback: int) -> None:
+        self.__self__: object = getattr(hook, "__self__", None)
+        self.__name__ = spec.name
+        self._recorder = recorder
+        self._spec = spec
+        self._hook = hook
+        self._callback = callback
+
+    def __call__(self, event: E) -> object:
+        record = self._recorder.under_way
+        if record is None:
+            return self._hook(event)
+        begun = time.perf_counter()
+        try:
+            answer = self._hook(event)
+        except BaseException as error:
+            self._recorder.turn(self._spec, self._callback, event, error, begun, time.perf_counter())
+            raise
+        self._recorder.turn(self._spec, self._callback, event, answer, begun, time.perf_counter())
+        return answer
+
+
+class _Edge(Generic[E]):
+    """What is called before and after the listeners of an event."""
+
+    __slots__ = ("__name__", "__self__", "_act", "_spec")
+
+    def __init__(self, owner: object, spec: HookSpec, act: Callable[[HookSpec, E], None]) -> None:
+        self.__self__ = owner
+        self.__name__ = spec.name
+        self._spec = spec
+        self._act = act
+
+    def __call__(self, event: E) -> None:
+        self._act(self._spec, event)
+
+
+@attrs.define
+class _UnderWay:
+    """An event that has come, and is not over."""
+
+    event: Event
+    begun: float
+    calls: list[Call]
+
+
+class Recorder:
+    """Records what one plan calls.
+
+    Args:
+        owner: The Trace, which messages name.
+        learn: The model and the optimizer.
+        callbacks: In the order in which they run; the traces among them are passed over.
+        options: What is recorded.
+        writer: Makes what the records are written by; called when a run begins.
+    """
+
+    under_way: Optional[_UnderWay]
+    """The event that is being recorded."""
+
+    def __init__(
+        self,
+        owner: SomeCallback,
+        learn: HasModelAndOpt,
+        callbacks: Sequence[SomeCallback],
+        options: Options,
+        writer: Callable[[], Writer],
+    ) -> None:
+        self.under_way = None
+        self._owner = owner
+        self._learn = learn
+        self._options = options
+        self._names = names_of(callbacks)
+        self._callbacks = tuple(callbacks)
+        self._index_of = {id(callback): index for index, callback in enumerate(callbacks)}
+        self._open_writer = writer
+        self._writer: Optional[Writer] = None
+        self._kind: Literal["fit", "validation"] = "fit"
+        self._zero = 0.0
+        self._number = 0
+        self._fields: dict[str, Value] = {}
+        self._summarize = Summarizer(options.hashes, options.stats, options.sync)
+        self._watched: tuple[Watched, ...] = ()
+
+    def around(self, spec: HookSpec, listeners: Listeners[E]) -> Listeners[E]:
+        """The listeners of an event, with what records it around them."""
+        if spec.name not in self._options.events and spec not in (hooks.BEGIN_FIT, hooks.AFTER_FIT):
+            return listeners
+        turns = tuple(self._turn(spec, listener) for listener in listeners)
+        return (_Edge[E](self._owner, spec, self._begin), *turns, _Edge[E](self._owner, spec, self._end))
+
+    def _turn(self, spec: HookSpec, listener: Callable[[E], object]) -> Callable[[E], object]:
+        index = self._index_of.get(id(getattr(listener, "__self__", None)))
+        return listener if index is None else _Turn(self, spec, listener, index)
+
+    def _begin(self, spec: HookSpec, event: msgspec.Struct) -> None:
+        """An event has come."""
+        self._finish()
+        if self._writer is None or self._writer.closed or spec is hooks.BEGIN_FIT:
+            self._begin_run("fit" if spec is hooks.BEGIN_FIT else "validation")
+        where: msgspec.Struct = getattr(event, "reached", event)
+        position: dict[str, object] = {name: getattr(where, name, None) for name in _POSITION}
+        index = position["index"]
+        if spec.name not in self._options.events or (isinstance(index, int) and index % self._options.every_batches):
+            return
+        begun = time.perf_counter()
+        if spec is hooks.BEGIN_BATCH:
+            self._forget_batch()
+        record = Event(
+            self._number,
+            spec.name,
+            begun - self._zero,
+            0.0,
+            fields=self._new_fields(event),
+            before=self._changes(spec.name, opening=True),
+        )
+        self._number += 1
+        self.under_way = _UnderWay(msgspec.structs.replace(record, **position), begun, [])
+
+    def turn(
+        self, spec: HookSpec, callback: int, event: msgspec.Struct, answer: object, begun: float, ended: float
+    ) -> None:
+        """A callback's turn is over.
+
+        Args:
+            spec: The hook.
+            callback: Which callback.
+            event: What it was given.
+            answer: What it answered or raised.
+            begun: When its turn began.
+            ended: When its turn was over.
+        """
+        under_way = self.under_way
+        if under_way is None:
+            return
+        answered = answer if isinstance(answer, msgspec.Struct) and type(answer) is type(event) else None
+        failed = isinstance(answer, BaseException) and not isinstance(answer, spec.cancels or ())
+        call = Call(
+            callback,
+            begun - under_way.begun,
+            ended - begun,
+            None if answer is None or failed else type(answer).__name__,
+            answer.reason if isinstance(answer, Cancel) else "",
+            self._new_fields(event if answered is None else answered, only=_PAYLOAD),
+            self._changes(spec.name, opening=False),
+            error_value(answer) if isinstance(answer, BaseException) and failed else None,
+        )
+        under_way.calls.append(call)
+
+    def _end(self, spec: HookSpec, event: msgspec.Struct) -> None:
+        """All listeners of an event have been called."""
+        self._finish()
+        if spec is hooks.AFTER_BATCH:
+            self._forget_batch()
+        if isinstance(event, AfterFit):
+            self._end_run(_end_of_fit(event, time.perf_counter() - self._zero))
+        elif spec is hooks.AFTER_VALIDATE and self._kind == "validation":
+            self._end_run(End("Validated", time.perf_counter() - self._zero))
+
+    def _finish(self) -> None:
+        """Writes the event that is under way."""
+        under_way, self.under_way = self.under_way, None
+        if under_way is not None:
+            took = time.perf_counter() - under_way.begun
+            self._write(msgspec.structs.replace(under_way.event, seconds=took, calls=tuple(under_way.calls)))
+
+    def _forget_batch(self) -> None:
+        self._summarize.forget()
+        for name in _PAYLOAD:
+            self._fields.pop(name, None)
+
+    def _new_fields(self, event: msgspec.Struct, only: Optional[Sequence[str]] = None) -> dict[str, Value]:
+        """The fields of an event, without those of a batch that are as they were recorded last."""
+        found: dict[str, Value] = {}
+        for name in event.__struct_fields__:
+            left_out = name in _POSITION or (name in _PAYLOAD and name not in self._options.fields)
+            if left_out or (only is not None and name not in only):
+                continue
+            value = self._field(getattr(event, name))
+            if name not in _KEPT:
+                found[name] = value
+            elif name not in self._fields or not same(value, self._fields[name]):
+                self._fields[name] = found[name] = value
+        return found
+
+    def _field(self, value: object) -> Value:
+        if isinstance(value, Cancel):
+            return TextValue(type(value).__name__, value.reason)
+        if isinstance(value, BaseException):
+            return TextValue(type(value).__name__, error_value(value).message)
+        if isinstance(value, msgspec.Struct) and type(value).__module__ == AfterFit.__module__:
+            return type(value).__name__  # the furthest event that a batch has reached, or an outcome
+        return self._summarize(value)
+
+    def _changes(self, hook: str, *, opening: bool) -> dict[str, Value]:
+        found: dict[str, Value] = {}
+        for watched in self._watched:
+            found.update(watched.changes(hook=hook, opening=opening))
+        return found
+
+    def _begin_run(self, kind: Literal["fit", "validation"]) -> None:
+        self._kind = kind
+        self._number = 0
+        self._fields.clear()
+        self._summarize = Summarizer(self._options.hashes, self._options.stats, self._options.sync, self._names)
+        self._watched = tuple(self._watchers())
+        self._writer = self._open_writer()
+        self._zero = time.perf_counter()
+        self._write(self._header())
+
+    def _end_run(self, end: End) -> None:
+        self._write(end)
+        writer, self._writer = self._writer, None
+        self._watched = ()
+        self._summarize.forget()
+        if writer is not None:
+            self._safely(writer.close)
+
+    def _write(self, record: Union[Header, Event, End]) -> None:
+        writer = self._writer
+        if writer is not None and not writer.closed:
+            self._safely(lambda: writer.write(record))
+
+    def _safely(self, act: Callable[[], None]) -> None:
+        """Does something with the file. A full disk ends the trace, and not the fit."""
+        try:
+            act()
+        except OSError as error:
+            path = "" if self._writer is None else f" {self._writer.path}"
+            warnings.warn(f"the trace{path} ends here, and the fit goes on: {error}", TraceWarning, stacklevel=2)
+            self._options = attrs.evolve(self._options, events=frozenset())
+
+    def _watchers(self) -> list[Watched]:
+        options = self._options
+        model, opt = self._learn.model, self._learn.opt
+        those: dict[str, Callable[[], Watched]] = {
+            "cells": lambda: Cells(self._states(), self._summarize),
+            "weights": lambda: Weights(model, each=options.each_weight, sync=options.sync, thorough=options.thorough),
+            "gradients": lambda: Gradients(
+                model, each=options.each_weight, sync=options.sync, thorough=options.thorough
+            ),
+            "hypers": lambda: Hypers(opt, self._summarize),
+            "random": lambda: RandomNumbers(sync=options.sync),
+        }
+        return [make() for name, make in those.items() if name in options.watch]
+
+    def _states(self) -> dict[str, State]:
+        return {
+            f"{self._names[id(callback)]}.{field}": state
+            for callback in self._callbacks
+            for field, state in own_states(callback).items()
+        }
+
+    def _header(self) -> Header:
+        model, opt = self._learn.model, self._learn.opt
+        return Header(
+            FORMAT,
+            self._kind,
+            time.time(),
+            _versions(),
+            _host(),
+            {"torch": torch.initial_seed(), **random_hashes(sync=self._options.sync)},
+            tuple(self._info(callback) for callback in self._callbacks),
+            {"class": type(model).__qualname__, "weights": _shapes(model)},
+            {"class": type(opt).__qualname__, **hypers(opt, self._summarize)},
+            {name: self._summarize(value) for name, value in self._options_shown().items()},
+        )
+
+    def _options_shown(self) -> dict[str, object]:
+        options = self._options
+        shown: dict[str, object] = attrs.asdict(options, recurse=False)
+        sets = {"events": options.events, "fields": options.fields, "watch": options.watch}
+        return {**shown, **{name: tuple(sorted(words)) for name, words in sets.items()}}
+
+    def _info(self, callback: SomeCallback) -> CallbackInfo:
+        own = own_states(callback)
+        settings = {name: value for name, value in field_values(callback).items() if name not in own}
+        return CallbackInfo(
+            self._names[id(callback)],
+            type(callback).__module__,
+            callback.order,
+            callback.phases,
+            tuple(name for name, spec in HOOKS.items() if overrides(callback, spec)),
+            {name: self._setting(value) for name, value in settings.items()},
+            {name: state.reset for name, state in own.items()},
+        )
+
+    def _setting(self, value: object) -> Value:
+        if isinstance(value, View):
+            return TextValue("View", self._names.get(id(value.source), ""))
+        return self._summarize(value)
+
+
+def names_of(callbacks: Sequence[SomeCallback]) -> dict[int, str]:
+    """What callbacks and their cells are called, by id: `SmoothLoss`, `SmoothLoss#2`, `SmoothLoss#2.mean`."""
+    found: dict[int, str] = {}
+    counts: dict[str, int] = {}
+    for callback in callbacks:
+        plain = type(callback).__qualname__.rpartition("<locals>.")[2]
+        counts[plain] = counts.get(plain, 0) + 1
+        name = plain if counts[plain] == 1 else f"{plain}#{counts[plain]}"
+        found[id(callback)] = name
+        for field, state in own_states(callback).items():
+            found[id(state)] = f"{name}.{field}"
+    return found
+
+
+def _end_of_fit(event: AfterFit, seconds: float) -> End:
+    outcome = event.outcome
+    reason = outcome.cancel.reason if isinstance(outcome, Cancelled) else ""
+    error = error_value(outcome.error) if isinstance(outcome, Failed) else None
+    return End(type(outcome).__name__, seconds, reason, error)
+
+
+def _versions() -> dict[str, str]:
+    from .. import __version__  # noqa: PLC0415  # the package has loaded this module
+
+    return {"typedcb": __version__, "torch": str(torch.__version__), "python": platform.python_version()}
+
+
+def _host() -> dict[str, Value]:
+    import os  # noqa: PLC0415
+
+    return {
+        "name": platform.node(),
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "threads": torch.get_num_threads(),
+        "pid": os.getpid(),
+    }
+
+
+def _shapes(model: nn.Module) -> NamedValues:
+    tensors = [*model.named_parameters(), *model.named_buffers()]
+    shapes: dict[str, Value] = {
+        name: TensorValue(tuple(tensor.shape), dtype_name(tensor), str(tensor.device)) for name, tensor in tensors
+    }
+    return NamedValues("dict", len(shapes), shapes)
