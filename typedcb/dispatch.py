@@ -128,7 +128,7 @@ def plan_of(
         states: The cells of all.
     """
     those = tuple(states)
-    plan = Plan(
+    plan: Plan[X, Y, P] = Plan(
         begin_fit=tuple(cb.begin_fit for cb in callbacks if overrides(cb, hooks.BEGIN_FIT)),
         begin_epoch=tuple(cb.begin_epoch for cb in callbacks if overrides(cb, hooks.BEGIN_EPOCH)),
         after_cancel_epoch=tuple(cb.after_cancel_epoch for cb in callbacks if overrides(cb, hooks.AFTER_CANCEL_EPOCH)),
