@@ -217,9 +217,20 @@ def test_a_loss_that_is_no_scalar_tensor_is_refused(loss: Any, what: str, listen
 
 
 def test_an_error_of_backward_that_is_not_the_losss_is_left_as_it_is() -> None:
-    with pytest.raises(RuntimeError, match="does not require grad"):
+    loss = torch.ones((), requires_grad=True).exp()
+    loss.backward()
+    with pytest.raises(RuntimeError, match="backward through the graph a second time"):
         for batch in batches_of(Loop()):
+            batch.pred(batch.xb).loss(loss).backward()
+
+
+@pytest.mark.parametrize("listened", [True, False])
+def test_a_loss_without_a_graph_is_refused_with_what_may_be_the_reason(listened: bool) -> None:
+    loop = Loop[Any, Any, Any]([Recorder()] if listened else [])
+    with pytest.raises(BatchError, match=r"no graph.*no parameter.*frozen.*no_grad.*detached") as refused:
+        for batch in batches_of(loop):
             batch.pred(batch.xb).loss(torch.ones(())).backward()
+    assert isinstance(refused.value.__cause__, RuntimeError), "torch's own words are kept"
 
 
 # -------------------------------------------------------------------------------------------------------- cancels

@@ -36,6 +36,7 @@ from .cell import View as View
 from .cell import cell as cell
 from .cell import series as series
 from .errors import BatchError as BatchError
+from .errors import BatchWarning as BatchWarning
 from .errors import CallbackError as CallbackError
 from .errors import CheckpointError as CheckpointError
 from .errors import CheckpointWarning as CheckpointWarning
@@ -43,8 +44,10 @@ from .errors import CheckpointWriteError as CheckpointWriteError
 from .errors import CorruptCheckpointError as CorruptCheckpointError
 from .errors import DependencyError as DependencyError
 from .errors import HookError as HookError
+from .errors import LogWarning as LogWarning
 from .errors import LoopError as LoopError
 from .errors import MismatchError as MismatchError
+from .errors import NonFiniteError as NonFiniteError
 from .errors import StateError as StateError
 from .errors import TypedcbError as TypedcbError
 from .events import AfterBackward as AfterBackward

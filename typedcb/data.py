@@ -8,7 +8,7 @@ Other batches, such as those of a `collate_fn`, are stated once: `DataBunch[Grap
 
 from __future__ import annotations
 
-from typing import Any, Final, Generic, Iterable, Optional, Sequence, Sized, Union, overload
+from typing import Any, Final, Generic, Iterable, Optional, Sequence, Sized, Union, cast, overload
 
 from torch import Tensor
 from torch.utils import _pytree as pytree  # torch has no public way to go over the tensors of a nested batch
@@ -113,6 +113,31 @@ def length_of(dl: object) -> Optional[int]:
         return len(dl) if isinstance(dl, Sized) else None
     except TypeError:  # what a DataLoader over an iterable data set raises: it has a __len__ that cannot answer
         return None
+
+
+def release(batches: object) -> None:
+    """Ends the worker processes of a DataLoader's iterator, which the traceback of an error would keep alive.
+
+    Those of a loader with `persistent_workers` belong to the loader, and stay.
+
+    Args:
+        batches: An iterator over batches, of whatever loader.
+    """
+    stop: object = getattr(batches, "_shutdown_workers", None)  # what its __del__ calls; torch has no public name
+    if callable(stop) and not getattr(batches, "_persistent_workers", False):
+        stop()
+
+
+def describe(value: object) -> str:
+    """The kind and the shapes of a batch in words, such as `(float32 [64, 3], int64 [64])`."""
+    if isinstance(value, Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
+    if isinstance(value, dict):
+        items = cast("dict[object, object]", value).items()
+        return "{" + ", ".join(f"{key!r}: {describe(item)}" for key, item in items) + "}"
+    if isinstance(value, (tuple, list)):
+        return "(" + ", ".join(map(describe, cast("list[object]", value))) + ")"
+    return type(value).__name__
 
 
 def _check_loader(name: str, dl: object) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree  # torch has no public way to map over the tensors of a nested batch
 
+from .data import release
 from .events import X, Y
 
 V = TypeVar("V")
@@ -44,7 +45,12 @@ class _Placed(Generic[X, Y]):
         self._device = device
 
     def __iter__(self) -> Iterator[tuple[X, Y]]:
-        return (to_device(pair, self._device) for pair in self._dl)
+        source = iter(self._dl)
+        try:
+            for pair in source:
+                yield to_device(pair, self._device)
+        finally:
+            release(source)
 
     def __len__(self) -> int:
         if isinstance(self._dl, Sized):

@@ -242,13 +242,16 @@ def fold(spec: HookSpec, listeners: Listeners[E], event: E) -> Union[E, Cancel, 
     return event if skip is None else Skipped(event, skip)
 
 
-def tell_all(spec: HookSpec, listeners: Listeners[E], event: E) -> list[BaseException]:
+def tell_all(
+    spec: HookSpec, listeners: Listeners[E], event: E, before: Iterable[BaseException] = ()
+) -> list[BaseException]:
     """Hands an event to every hook, whatever the others do, and returns the errors instead of raising them.
 
     Args:
         spec: What the hooks may answer; a Cancel that is legal there has nothing left to end, and is passed over.
         listeners: The hooks, in the order in which they run.
         event: What each of them is given.
+        before: What has gone wrong already. After a second Ctrl-C nobody else is told.
     """
     errors: list[BaseException] = []
     for listener in listeners:
@@ -256,7 +259,14 @@ def tell_all(spec: HookSpec, listeners: Listeners[E], event: E) -> list[BaseExce
             fold(spec, (listener,), event)
         except BaseException as error:  # noqa: BLE001  # handed to the caller, who raises all of them together
             errors.append(error)
+            if interrupted_twice([*before, *errors]):
+                break
     return errors
+
+
+def interrupted_twice(errors: Iterable[BaseException]) -> bool:
+    """Whether Ctrl-C was pressed again while the first was being cleaned up after: that is obeyed at once."""
+    return sum(isinstance(error, KeyboardInterrupt) for error in errors) > 1
 
 
 def where(listener: Callable[[E], object], event: E) -> str:

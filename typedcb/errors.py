@@ -6,6 +6,7 @@
     ├── HookError (RuntimeError)        a hook answered what is not legal there
     ├── LoopError (RuntimeError)        the loop is used in a way that cannot work: a nested fit, a batch that has ended
     ├── BatchError (ValueError)         data that cannot be trained on: no batch, no pair, a loss that is no scalar
+    ├── NonFiniteError (FloatingPointError)  nan or infinity, in a batch, a loss, a gradient or the weights
     ├── TraceError (OSError)            a trace that cannot be written or read
     └── CheckpointError (OSError)       a checkpoint that cannot be written, found or used
         ├── CheckpointWriteError        it could not be written; what was there before is as it was
@@ -41,6 +42,18 @@ class LoopError(TypedcbError, RuntimeError):
 
 class BatchError(TypedcbError, ValueError):
     """The data or the loss cannot be trained on: an empty loader, a batch that is no pair, a loss that is no scalar."""
+
+
+class BatchWarning(UserWarning):
+    """Something about the data that does not stop the fit, such as a loader that gives more batches than it said."""
+
+
+class NonFiniteError(TypedcbError, FloatingPointError):
+    """A batch, a loss, a gradient or the weights are nan or infinite: no training goes on from there."""
+
+
+class LogWarning(UserWarning):
+    """What a callback shows or logs could not be written; the fit goes on without it."""
 
 
 class TraceError(TypedcbError, OSError):

@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import math
+import threading
 from contextlib import contextmanager
 from functools import partial
 from typing import (
     TYPE_CHECKING,
     Any,
     Callable,
+    Final,
     Generator,
     Generic,
     Iterable,
@@ -32,7 +35,7 @@ from .attach import checked_made, made_by
 from .callback import Callback, SomeCallback, field_values, is_callback
 from .data import DataBunch, batch_size
 from .device import device_of, placed
-from .errors import CallbackError, LoopError
+from .errors import CallbackError, LoopError, NonFiniteError
 from .evaluating import evaluating
 from .events import FitOutcome, P_co, X, X_co, Y, Y_co
 from .hooks import P_contra, Y_contra
@@ -54,6 +57,10 @@ OptFunc: TypeAlias = Callable[[Iterable[nn.Parameter]], Optimizer]
 
 LossOfTensors: TypeAlias = Union[nn.Module, "partial[Tensor]"]
 """A loss whose prediction a checker cannot see, and takes for a tensor: `nn.CrossEntropyLoss()`, a partial function."""
+
+
+_BEGINNING: Final = threading.Lock()
+"""Held while a learner is marked as busy, so that of two threads one is refused."""
 
 
 class LossFunc(Protocol[P_contra, Y_contra]):
@@ -141,6 +148,7 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
         self._loss_func: Callable[..., Tensor] = loss_func  # the property beside it says what it takes
         self._device = device_of(self._model)
         self.opt = _make_opt(self._model, opt_func, splitter)
+        self._busy = False
         self._loop: Loop[X_co, Y_co, P_co] = Loop()
         self._loop.add(*self._made(cbs, cb_funcs))
 
@@ -194,17 +202,23 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
         Raises:
             HookError: A hook answered what is not legal there.
             BatchError: A loader gave no batch or one that is no pair, or the loss is no scalar.
+            NonFiniteError: An epoch's training has left weights that are nan or infinite.
             LoopError: A fit of this learner is under way.
             CheckpointError: There is no sound checkpoint to go on from, or it does not fit; nothing of it was copied.
             ExceptionGroup: Ending the fit went wrong as well; all errors are in it, the first one first.
         """
         model, loss_func = self._model, self._loss_func
-        with self.added(*self._made(cbs, cb_funcs)), self._scope(n_epochs, resume, on_mismatch) as fit:
+        with (
+            self._alone(),
+            self.added(*self._made(cbs, cb_funcs)),
+            self._scope(n_epochs, resume, on_mismatch) as fit,
+        ):
             for epoch in fit.epochs():
                 for batch in epoch.train(placed(self._data.train_dl, self._device)):
                     out = batch.pred(model(batch.xb))
                     if not out.cancelled:
                         out.loss(loss_func(out.pred, out.yb)).backward().step(self.opt)
+                self._check_alive(fit)
                 if self._data.has_valid:
                     with evaluating(model):
                         for held_out in epoch.validate(placed(self._data.valid_dl, self._device)):
@@ -227,6 +241,41 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
         self._model.train()
         self.opt.zero_grad()  # an earlier fit that failed after backward has left its gradients
         return scope
+
+    @contextmanager
+    def _alone(self) -> Generator[None, None, None]:
+        """Refuses a second fit or validation before it has touched anything, from a hook or from another thread."""
+        with _BEGINNING:
+            if self._busy:
+                raise LoopError("a fit is under way on this loop: a fit inside a fit would share its callbacks' state.")
+            self._busy = True
+        try:
+            yield
+        finally:
+            self._busy = False
+
+    def _check_alive(self, fit: FitScope[X_co, Y_co, P_co]) -> None:
+        """Refuses to train on with weights that are no numbers any more.
+
+        One look at the last loss waits for the device once in an epoch; the weights are looked at when it is bad.
+        """
+        loss = None if fit.cancelled or fit.cursor is None else fit.cursor.last_loss
+        if fit.cursor is None or loss is None or loss.is_meta or math.isfinite(float(loss.detach())):
+            return
+        bad = [name for name, parameter in self._model.named_parameters() if not bool(parameter.isfinite().all())]
+        if bad and not self._is_search():
+            raise NonFiniteError(
+                f"the last training loss of epoch {fit.cursor.epoch} is {float(loss)}, and weights are nan or infinite "
+                f"({', '.join(bad[:3])}{', ...' if len(bad) > 3 else ''}): no training goes on from there. Attach "
+                f"CheckFinite(learn) to see where it begins, or TerminateOnNaN() to end the fit before it spoils "
+                f"anything; a lower learning rate or GradientClip may keep it from happening."
+            )
+
+    def _is_search(self) -> bool:
+        """Whether the fit puts its weights back in the end, whatever becomes of them."""
+        from .callbacks import LRFinder  # noqa: PLC0415  # the ready-made callbacks are loaded when used
+
+        return any(isinstance(callback, LRFinder) for callback in self.cbs)
 
     @property
     def position(self) -> Optional[Position]:
@@ -287,7 +336,7 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
         """
         batches = self._data.valid_dl if dl is None else dl
         total, samples = torch.zeros((), device=self._device), 0
-        with self.added(*cbs), evaluating(self._model), self._loop.validation() as scope:
+        with self._alone(), self.added(*cbs), evaluating(self._model), self._loop.validation() as scope:
             for batch in scope.validate(placed(batches, self._device)):
                 out = batch.pred(self._model(batch.xb))
                 if out.cancelled:
@@ -319,7 +368,7 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
         """
         batches = self._data.valid_dl if dl is None else dl
         predictions: list[P_co] = []
-        with self.added(*cbs), evaluating(self._model), self._loop.validation() as scope:
+        with self._alone(), self.added(*cbs), evaluating(self._model), self._loop.validation() as scope:
             for batch in scope.predict(placed(batches, self._device)):
                 out = batch.pred(self._model(batch.xb))
                 if not out.cancelled:

@@ -18,18 +18,23 @@ asked for something, at the latest when the `with` ends: `after_batch` and `afte
 
 from __future__ import annotations
 
+import threading
+import warnings
 from itertools import chain
 from types import TracebackType
-from typing import Any, Callable, Generic, Iterable, Iterator, Optional, Sequence, Sized, TypeVar, cast
+from typing import Any, Callable, Final, Generic, Iterable, Iterator, Optional, Sequence, Sized, TypeVar, cast
 
 import attrs
+import torch
 from typing_extensions import Self
 
 from . import hooks
 from .attach import Attached, Group
 from .callback import Callback
-from .dispatch import Plan, Skipped, fold, tell_all
-from .errors import BatchError, LoopError, place
+from .data import describe, release
+from .dispatch import Plan, Skipped, fold, interrupted_twice, tell_all
+from .ending import hear_sigterm
+from .errors import BatchError, BatchWarning, LoopError, place
 from .events import (
     AfterCancelEpoch,
     AfterCancelTrain,
@@ -52,6 +57,9 @@ from .outcomes import CancelEpoch, CancelTrain
 from .scopes import BEGUN, ENDED, STEPPED, Cursor, TrainBatch, ValidBatch
 
 B = TypeVar("B", "TrainBatch[Any, Any, Any]", "ValidBatch[Any, Any, Any]")  # Any: a constraint names no type variables
+
+_STARTING: Final = threading.Lock()
+"""Held while a loop is marked as running, so that of two threads one is refused."""
 
 
 @attrs.frozen
@@ -193,8 +201,9 @@ class Loop(Generic[X, Y, P]):
         Raises:
             LoopError: It is running already.
         """
-        self._check_idle("a fit inside a fit would share its callbacks' state")
-        self._running = True
+        with _STARTING:
+            self._check_idle("a fit inside a fit would share its callbacks' state")
+            self._running = True
         self._fit = fit
         return self._attached.plan
 
@@ -284,10 +293,12 @@ class Run(Generic[X, Y, P]):
         begins, ends = bool(cursor.plan.begin_batch), True
         resume = self._resume
         first = 0 if resume is None else resume.position.done
+        source: Optional[Iterator[tuple[X, Y]]] = None
         try:
             # What is done for each batch here and in the scopes is all that a loop costs when nobody listens: few
             # steps of the interpreter, each some 10 ns after the model has had the processor's caches to itself.
-            batches = _checked(dl, cursor) if resume is None else self._taken_up(dl, cursor, resume)
+            source = iter(dl) if resume is None else self._taken_up(dl, cursor, resume)
+            batches = _checked(source, cursor) if resume is None else source
             for cursor.index, (cursor.xb, cursor.yb) in enumerate(batches, first):
                 cursor.stage = BEGUN
                 if begins:
@@ -305,9 +316,12 @@ class Run(Generic[X, Y, P]):
                         return
                     cursor.steps, self.cursor = self.steps, cursor  # a pass in the body may have taken its place
             cursor.stage = ENDED
+            if resume is None:
+                _check_count(cursor)
         except GeneratorExit:  # the body was left by a break; whatever comes next ends the batch
             raise
         except BaseException as error:
+            release(source)
             moment = "before the first batch" if cursor.index < 0 else f"after batch {cursor.index}"
             place(error, f"in loading batches, epoch {cursor.epoch}, {cursor.phase}, {moment}")
             raise
@@ -370,6 +384,8 @@ class Run(Generic[X, Y, P]):
         if cursor is None or cursor.stage == ENDED:
             return [error]
         place(error, f"in {cursor.place}")
+        if _is_out_of_memory(error):
+            error.add_note(f"typedcb: the batch was xb = {describe(cursor.xb)}, yb = {describe(cursor.yb)}")
         failed = [new for objective in cursor.objectives for new in objective.fail_turn(error)]
         return [error, *failed, *cursor.fail(error)]
 
@@ -401,6 +417,7 @@ class FitScope(Run[X, Y, P]):
         self._next_epoch = start_epoch
         self._restored = resume is None
         self._all_epochs_ran = False
+        self._stop_hearing: Optional[Callable[[], None]] = None
         self._outcome: Optional[FitOutcome] = None
 
     @property
@@ -420,6 +437,7 @@ class FitScope(Run[X, Y, P]):
         self.plan = self._loop.start(self)
         self.restart_objectives(() if self._resume is None else self._resume.position.objective_steps)
         try:
+            self._stop_hearing = hear_sigterm()
             for state in self.plan.reset_with_fit:
                 state.restart()
             if self.plan.begin_fit:
@@ -499,10 +517,12 @@ class FitScope(Run[X, Y, P]):
                 errors += tell_all(hooks.AFTER_CANCEL_TRAIN, self.plan.after_cancel_train, told)
                 outcome = self._outcome_of(errors)
             self._outcome = outcome
-            if self.plan.after_fit:
-                errors += tell_all(hooks.AFTER_FIT, self.plan.after_fit, AfterFit(outcome))
+            if self.plan.after_fit and not interrupted_twice(errors):
+                errors += tell_all(hooks.AFTER_FIT, self.plan.after_fit, AfterFit(outcome), errors)
             self._outcome = self._outcome_of(errors)
         finally:
+            if self._stop_hearing is not None:
+                self._stop_hearing()
             self._loop.stop()
         _raise(errors, error)
 
@@ -603,9 +623,8 @@ class ValidationScope(Run[X, Y, P]):
         return self.valid_batches(dl, self.epoch)
 
 
-def _checked(dl: Iterable[tuple[X, Y]], cursor: Cursor[X, Y, P]) -> Iterator[tuple[X, Y]]:
+def _checked(batches: Iterator[tuple[X, Y]], cursor: Cursor[X, Y, P]) -> Iterator[tuple[X, Y]]:
     """The same batches, the first of them checked: what a loader gives does not change its kind from batch to batch."""
-    batches = iter(dl)
     for first in batches:
         _check_pair(first)
         return chain((first,), batches)
@@ -614,6 +633,24 @@ def _checked(dl: Iterable[tuple[X, Y]], cursor: Cursor[X, Y, P]) -> Iterator[tup
     else:
         hint = "is the data set smaller than a batch, with drop_last=True?"
     raise BatchError(f"the loader gave no batch in the {cursor.phase} pass of epoch {cursor.epoch}: {hint}")
+
+
+def _check_count(cursor: Cursor[X, Y, P]) -> None:
+    """Warns of a loader that has not given as many batches as it said."""
+    told, given = cursor.n_batches, cursor.index + 1
+    if told is not None and told != given:
+        warnings.warn(
+            f"the loader has a length of {told}, and gave {given} batches in the {cursor.phase} pass of epoch "
+            f"{cursor.epoch}: what goes by its length, such as a schedule, was wrong. Mend its __len__.",
+            BatchWarning,
+            stacklevel=3,
+        )
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out; torch says so of the CPU's in a plain RuntimeError."""
+    known = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+    return known or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
 
 
 def _count(items: object) -> Optional[int]:
@@ -637,7 +674,12 @@ def _check_pair(batch: object) -> None:
 
 
 def _raise(errors: list[BaseException], error: Optional[BaseException]) -> None:
-    """Raises what went wrong: one error as itself, several together; `error` alone is on its way already."""
+    """Raises what went wrong: one error as itself, several together; `error` alone is on its way already.
+
+    A second Ctrl-C is raised as itself, whatever else went wrong.
+    """
+    if interrupted_twice(errors):
+        raise errors[-1]
     if len(errors) > 1:
         raise BaseExceptionGroup("the fit failed, and so did what was to end it", errors) from None
     if errors and errors[0] is not error:

@@ -299,6 +299,11 @@ class Cursor(Generic[X, Y, P]):
         elif isinstance(answer, Cancel):
             self._stop(CANCELLED, answer)
 
+    @property
+    def last_loss(self) -> Optional[Tensor]:
+        """The loss of the last batch of this pass that had one; None where none had."""
+        return getattr(self, "_loss", None)
+
     def check_first_loss(self) -> None:
         """Refuses a loss that is no scalar, when nobody listened to it before."""
         if self.stage in (BACKWARD, STEPPED):
@@ -336,7 +341,7 @@ class Cursor(Generic[X, Y, P]):
         if not self.plan.after_batch:
             return []
         ended: AfterBatch[X, Y, P] = AfterBatch(self.reached(), error)
-        return tell_all(hooks.AFTER_BATCH, self.plan.after_batch, ended)
+        return tell_all(hooks.AFTER_BATCH, self.plan.after_batch, ended, (error,))
 
     def stop_for(self, cancel: Cancel) -> None:
         """Cancels the batch for a Cancel that a turn in it was answered with, or for a stronger one that is there.
@@ -481,8 +486,8 @@ class _Training(Cursor[X, Y, P], Predicted[X, Y, P], WithLoss, BackwardDone):
             return self
         try:
             autograd.backward((self._loss,))  # as loss.backward() does, with one call less
-        except Exception:
-            check_loss(self._loss)
+        except Exception as error:
+            _check_graph(self._loss, error)
             raise
         self.stage = BACKWARD
         if self.hears_backward:
@@ -523,8 +528,8 @@ class _Quiet(_Training[X, Y, P]):
             return super().backward()
         try:
             autograd.backward((self._loss,))
-        except Exception:
-            check_loss(self._loss)
+        except Exception as error:
+            _check_graph(self._loss, error)
             raise
         self.stage = BACKWARD
         return self
@@ -676,6 +681,16 @@ def check_loss(loss: object) -> None:
         return
     what = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"a {type(loss).__name__}"
     raise BatchError(f"the loss is {what}, and has to be a scalar tensor: reduce it, by .mean() say.")
+
+
+def _check_graph(loss: object, error: Exception) -> None:
+    """Refuses a loss that backward could not begin at, in words that say why."""
+    check_loss(loss)
+    if isinstance(loss, Tensor) and not loss.requires_grad:
+        raise BatchError(
+            "the loss has no graph, so that no parameter can get a gradient from it: is every parameter frozen, does "
+            "the model run under torch.no_grad(), or is the prediction detached, or argmaxed, before the loss?"
+        ) from error
 
 
 def detached(value: P) -> P:

@@ -74,9 +74,9 @@ def test_every_few_batches_misses_none_in_between(bad: float) -> None:
     assert list(steps.places) == [(0, 0), (0, 1)], "the third batch is not stepped on"
 
 
-def test_what_is_left_is_looked_at_when_the_epoch_ends() -> None:
+def test_what_is_left_is_looked_at_in_the_last_batch() -> None:
     learn = learner(TerminateOnNaN(every=100), valid=False, loss_func=times([1.0, 1.0, 1.0, math.inf]))
-    assert reason(learn.fit(2)) == "a loss was nan or infinite in the last 4 batches up to the end of epoch 0"
+    assert reason(learn.fit(2)) == "a loss was nan or infinite in the last 4 batches up to epoch 0, batch 3, train"
 
 
 def test_every_few_batches_waits_for_the_device_as_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +92,7 @@ def test_every_few_batches_waits_for_the_device_as_seldom(monkeypatch: pytest.Mo
     monkeypatch.setattr(Tensor, "__bool__", counted)
     learn.fit(2)
     monkeypatch.undo()
-    assert looks == 4, "batch 2 and the end of epoch 0, batch 2 and the end of epoch 1"
+    assert looks == 4, "batches 2 and 3 of epoch 0, batches 2 and 3 of epoch 1"
 
 
 @pytest.mark.parametrize("every", [1, 3])

@@ -19,8 +19,8 @@ from ..outcomes import CancelTrain
 class TerminateOnNaN(AnyCallback):
     """Cancels the fit when the loss of a batch is nan or infinite, in training before the step that would spoil all.
 
-    To look at a loss waits for the device. With `every` above 1 only each so many batches, and the end of the epoch,
-    wait: a loss in between is not missed, but up to that many steps have been taken by then.
+    To look at a loss waits for the device. With `every` above 1 only each so many batches, and the last of an epoch's
+    training, wait: a loss in between is not missed, but up to that many steps have been taken by then.
     """
 
     every: int = 1
@@ -45,7 +45,8 @@ class TerminateOnNaN(AnyCallback):
             return None if math.isfinite(loss) else CancelTrain(f"the loss is {loss} ({place})")
         self.bad.value = self.bad.value | ~event.loss.detach().isfinite()
         self.unseen.value += 1
-        return self._look(place) if self.unseen.value == self.every else None
+        last = event.phase == "train" and event.index + 1 == event.n_batches
+        return self._look(place) if last or self.unseen.value == self.every else None
 
     @override
     def after_epoch(self, event: AfterEpoch) -> Optional[CancelTrain]:
