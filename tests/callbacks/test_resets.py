@@ -30,6 +30,7 @@ MAKE: dict[str, Callable[[Net, Needed, Path], Callback[Any, Any, Any]]] = {
     "AvgStats": lambda learn, needed, folder: AvgStats(accuracy),
     "BatchTransform": lambda learn, needed, folder: ready_made.BatchTransform(lambda xb, yb: (xb, yb)),
     "CSVLogger": lambda learn, needed, folder: ready_made.CSVLogger(needed[0], folder / f"{id(learn)}.csv"),
+    "CheckFinite": lambda learn, needed, folder: ready_made.CheckFinite(learn),
     "Checkpoint": lambda learn, needed, folder: ready_made.Checkpoint(learn, folder / "checkpoints", every_epochs=1),
     "EMA": lambda learn, needed, folder: ready_made.EMA(learn),
     "EarlyStopping": lambda learn, needed, folder: ready_made.EarlyStopping(needed[0].valid_loss, "min"),

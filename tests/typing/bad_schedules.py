@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import StepLR
 
 from typedcb.callbacks import (
     LR,
+    CheckFinite,
     Diverged,
     EarlyStopping,
     LRFinder,
@@ -72,3 +73,5 @@ LRFinder(parts.model, smooth)  # error
 SmoothGradNorm(parts.opt)  # error
 StopAfterNBatches("5")  # error
 TerminateOnNaN(every=0.5)  # error
+learn.add(CheckFinite, on_bad="warn")  # error
+CheckFinite(parts.opt)  # error

@@ -17,6 +17,7 @@ from typedcb.callbacks import (
     LR,
     MOMENTUM,
     AvgStats,
+    CheckFinite,
     Diverged,
     EarlyStopping,
     Hyper,
@@ -58,6 +59,7 @@ learn = Learner(
         partial(SaveBest, monitor=stats.valid(accuracy), mode="max"),
         partial(LRFinder, loss=smooth, n_batches=2),
         SmoothGradNorm,
+        CheckFinite,
     ],
 )
 learn.fit(1, cbs=[EarlyStopping(stats.valid_loss, mode="min", patience=2), TerminateOnNaN(every=10)])

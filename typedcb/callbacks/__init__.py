@@ -22,6 +22,7 @@ from .clip import GradientClip as GradientClip
 from .csv_log import CSVLogger as CSVLogger
 from .cycle import OneCycle as OneCycle
 from .ema import EMA as EMA
+from .finite import CheckFinite as CheckFinite
 from .freeze import Freeze as Freeze
 from .freeze import Unfreeze as Unfreeze
 from .freeze import discriminative as discriminative

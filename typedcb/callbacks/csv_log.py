@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Optional, TextIO
@@ -13,6 +14,7 @@ from ..callback import AnyCallback
 from ..cell import Cell, cell
 from ..events import AfterEpoch, AfterFit, BeginFit
 from .progress import Tabular
+from .unwritten import OnLogError, check_on_error, not_written
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,14 @@ class CSVLogger(AnyCallback):
     append: bool = False
     """Whether a file that is there is gone on with; it is replaced otherwise."""
 
+    on_error: OnLogError = "warn"
+    """Whether the fit goes on, with a warning, when a line cannot be written; a file that cannot be opened ends it."""
+
     file: Cell[Optional[TextIO]] = cell(None, saved=False)
     """The open file."""
+
+    def __post_init__(self) -> None:
+        check_on_error("CSVLogger", self.on_error)
 
     @override
     def begin_fit(self, event: BeginFit) -> None:
@@ -44,13 +52,22 @@ class CSVLogger(AnyCallback):
     @override
     def after_epoch(self, event: AfterEpoch) -> None:
         """Writes the epoch's line."""
-        self._write((event.epoch, *self.stats.row))
+        try:
+            self._write((event.epoch, *self.stats.row))
+        except OSError as error:
+            self._close()
+            not_written(f"a line of {self.path}", error, self.on_error)
 
     @override
     def after_fit(self, event: AfterFit) -> None:
         """Closes the file."""
-        if self.file.value is not None:
-            self.file.value.close()
+        self._close()
+
+    def _close(self) -> None:
+        file, self.file.value = self.file.value, None
+        if file is not None:
+            with suppress(OSError):  # each line has been flushed: what is left is one that could not be written
+                file.close()
 
     def _write(self, line: tuple[object, ...]) -> None:
         file = self.file.value

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import time
-from typing import Final, Optional, Protocol, TextIO
+from typing import Callable, Final, Optional, Protocol, TextIO
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -11,6 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 from rich.table import Table
 from typing_extensions import override
+
+from .unwritten import not_written
 
 _REDRAW_SECONDS: Final = 0.1
 
@@ -44,14 +47,68 @@ class Display(Protocol):
 
 
 def open_display(header: tuple[str, ...], n_epochs: int, stream: TextIO) -> Display:
-    """A live display where the stream is a terminal, plain lines where it is none."""
-    console = Console(file=stream)
-    return _Live(header, n_epochs, console) if console.is_terminal else _Lines(header, console)
+    """A live display where the stream is a terminal, plain lines where it is none.
+
+    A stream that is closed or broken, then or later, is warned of once, and nothing more is shown.
+    """
+
+    def opened() -> Display:
+        console = Console(file=stream)
+        return _Live(header, n_epochs, console) if console.is_terminal else _Lines(header, console)
+
+    return _WhileItCan(opened, stream)
 
 
 def _cells(epoch: int, figures: tuple[float, ...]) -> list[str]:
     *means, seconds = figures
     return [str(epoch), *(f"{mean:.4f}" for mean in means), f"{seconds:.1f}"]
+
+
+class _WhileItCan(Display):
+    """Another display for as long as its stream takes what is shown."""
+
+    def __init__(self, opened: Callable[[], Display], stream: TextIO) -> None:
+        self._stream = stream
+        self._display: Optional[Display] = None
+        self._try(lambda: setattr(self, "_display", opened()))
+
+    @override
+    def begin_pass(self, phase: str, epoch: int) -> None:
+        if display := self._display:
+            self._try(lambda: display.begin_pass(phase, epoch))
+
+    @override
+    def is_due(self) -> bool:
+        return self._display is not None and self._display.is_due()
+
+    @override
+    def move(self, done: int, total: Optional[int], loss: Optional[float]) -> None:
+        if display := self._display:
+            self._try(lambda: display.move(done, total, loss))
+
+    @override
+    def add_row(self, epoch: int, figures: tuple[float, ...]) -> None:
+        if display := self._display:
+            self._try(lambda: display.add_row(epoch, figures))
+
+    @override
+    def say(self, text: str) -> None:
+        if display := self._display:
+            self._try(lambda: display.say(text))
+
+    @override
+    def close(self) -> None:
+        if display := self._display:
+            self._try(display.close)
+
+    def _try(self, show: Callable[[], object]) -> None:
+        try:
+            show()
+        except (OSError, ValueError) as error:
+            if isinstance(error, ValueError) and not self._stream.closed:
+                raise  # a stream that is closed raises a ValueError, and so does much else
+            self._display = None
+            not_written("the progress", error)
 
 
 class _Live(Display):
@@ -73,6 +130,7 @@ class _Live(Display):
         # refreshed by hand: no thread draws while the loop runs, forks or fails
         self._live = Live(Group(self._table, self._bar), console=console, auto_refresh=False)
         self._live.start()
+        atexit.register(self._live.stop)  # the terminal gets its cursor back, also when the interpreter exits in a fit
 
     @override
     def begin_pass(self, phase: str, epoch: int) -> None:
@@ -102,6 +160,7 @@ class _Live(Display):
     def close(self) -> None:
         self._live.update(self._table)
         self._live.stop()
+        atexit.unregister(self._live.stop)
 
 
 class _Lines(Display):

@@ -204,11 +204,15 @@ def _is_stateful(metric: Metric[P, Y]) -> TypeIs[StatefulMetric[P, Y]]:
 
 def _measure(metric: Metric[P, Y], event: AfterLoss[object, Y, P]) -> Number:
     """What a metric says of a batch; nan for one that keeps its own sums."""
-    if not _is_stateful(metric):
-        return metric(event.pred, event.yb)
-    if event.phase == "valid":
-        metric.update(event.pred, event.yb)
-    return math.nan
+    try:
+        if not _is_stateful(metric):
+            return metric(event.pred, event.yb)
+        if event.phase == "valid":
+            metric.update(event.pred, event.yb)
+        return math.nan
+    except Exception as error:
+        error.add_note(f"the metric is {metric_name(metric)}")
+        raise
 
 
 def _mean(total: Number, samples: int) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Optional, Protocol
+from typing import Callable, ClassVar, Optional, Protocol
 
 from typing_extensions import override
 
@@ -15,6 +15,7 @@ from ..extras import require
 from ..needs import HasOpt
 from .hyper import LR, Hyper
 from .progress import Tabular
+from .unwritten import OnLogError, check_on_error, not_written
 
 
 class ScalarWriter(Protocol):
@@ -55,6 +56,9 @@ class TensorBoard(AnyCallback):
     param: Hyper = LR
     """Which hyperparameter is written, of each parameter group."""
 
+    on_error: OnLogError = "warn"
+    """Whether the fit goes on, with a warning, when nothing can be written; a file that cannot be opened ends it."""
+
     batches: Cell[int] = cell(0)
     """How many training batches have had a loss."""
 
@@ -63,6 +67,7 @@ class TensorBoard(AnyCallback):
 
     def __post_init__(self) -> None:
         require("tensorboard", extra="tensorboard")
+        check_on_error("TensorBoard", self.on_error)
         if self.every < 1:
             raise ValueError(f"TensorBoard.every is {self.every}, and has to be at least 1 batch.")
 
@@ -92,9 +97,18 @@ class TensorBoard(AnyCallback):
     @override
     def after_fit(self, event: AfterFit) -> None:
         """Closes the writer."""
-        if self.writer.value is not None:
-            self.writer.value.close()
+        self._use(lambda writer: writer.close())
 
     def _write(self, name: str, figure: float, step: int) -> None:
-        if self.writer.value is not None:
-            self.writer.value.add_scalar(name, figure, step)
+        self._use(lambda writer: writer.add_scalar(name, figure, step))
+
+    def _use(self, act: Callable[[ScalarWriter], None]) -> None:
+        """Does something with the writer, and does without it once that has failed."""
+        writer = self.writer.value
+        if writer is None:
+            return
+        try:
+            act(writer)
+        except OSError as error:  # its thread writes: the error is that of an earlier figure
+            self.writer.value = None
+            not_written(f"TensorBoard's file in {self.folder}", error, self.on_error)
