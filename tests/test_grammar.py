@@ -29,6 +29,7 @@ from typedcb import (
     Completed,
     Failed,
     Loop,
+    Objective,
     Series,
     SkipBackward,
     SkipStep,
@@ -65,8 +66,11 @@ EPOCH = f"E(C|{TRAIN_PASS}{VALID_PASS}e?)"
 FIT = re.compile(f"F({EPOCH})*T?f")
 
 
-def assert_grammatical(seen: list[Seen]) -> None:
-    """Refuses an order of events that events.py does not allow, for any fit: one that was left early, or failed."""
+def assert_grammatical(seen: list[Seen], *, turns: bool = False) -> None:
+    """Refuses an order of events that events.py does not allow, for any fit: one that was left early, or failed.
+
+    An objective has as many turns in a batch as it is given, so that with `turns` places may come twice or not at all.
+    """
     word = "".join(LETTERS[each.hook] for each in seen)
     assert FIT.fullmatch(word), word
     assert word.count("b") == word.count("a"), "after_batch once for each batch begun"
@@ -82,8 +86,8 @@ def assert_grammatical(seen: list[Seen]) -> None:
     position = 0
     for each in seen:  # the places count up, within each pass from 0
         if each.hook == "begin_batch":
-            assert each.index == position
-        position = {"begin_batch": position, "after_batch": position + 1}.get(
+            assert each.index == position or (turns and each.index is not None and each.index >= position - 1)
+        position = {"begin_batch": position, "after_batch": (each.index or 0) + 1}.get(
             each.hook, 0 if not each.phase else position
         )
     phases = re.findall(
@@ -477,6 +481,130 @@ def assert_pairs_are_closed(hooks: list[str], *, cancelled: bool) -> None:
             elif opening == "begin_validate" and hook == "after_epoch" and hooks[at - 1] == "begin_validate":
                 open_ones = 0  # skipped
         assert not open_ones or cancelled
+
+
+# -------------------------------------------------------------------------------- loops of one's own, with objectives
+
+
+class TurnOf(NamedTuple):
+    """A turn: of which objective, and how far its calls go."""
+
+    objective: int
+    calls: int
+
+
+class Batch(NamedTuple):
+    """A body with turns: which, in what order, and how it is left."""
+
+    turns: list[TurnOf]
+    by: str
+
+
+bodies_with_turns = st.lists(
+    st.builds(
+        Batch,
+        st.lists(st.builds(TurnOf, st.integers(0, 1), st.sampled_from([0, 1, 2, 3, 4, 4, 4])), max_size=4),
+        st.sampled_from(["end", "end", "end", "continue", "break", "error"]),
+    ),
+    max_size=8,
+)
+
+
+@dataclass(frozen=True)
+class Tells(EveryHook):
+    """Says of each event whose it is, before any other callback gets it."""
+
+    order: ClassVar[int] = -2000
+
+    whose: str
+    write: Callable[[str, str], None]
+
+    def decide(self, hook: str, event: Any) -> None:
+        self.write(self.whose, hook)
+
+
+def take_turn(batch: Any, one: Objective[Any, Any, Any, Weight], calls: int) -> None:
+    """A turn, up to one of its calls; in validation two are all there are."""
+    turn = batch.turn(one, batch.xb, batch.yb)
+    if calls > 0:
+        out = turn.pred(one.model(turn.xb))
+        if calls > 1:
+            loss = out.loss(total(out.pred, out.yb))
+            if calls > 2 and batch.cursor.phase == "train":
+                back = loss.backward()
+                if calls > 3:
+                    back.step()
+
+
+def run_turns(way: Iterator[Batch], batch: Any, objectives: list[Objective[Any, Any, Any, Weight]]) -> bool:
+    """The body of a batch, with its turns: whether it is left by a break."""
+    plan = next(way, Batch([TurnOf(0, 4), TurnOf(1, 4)], "end"))
+    for turn in plan.turns:
+        take_turn(batch, objectives[turn.objective], turn.calls)
+    if plan.by == "error":
+        raise BodyError
+    return plan.by == "break"
+
+
+@settings(max_examples=300)
+@given(
+    own=scripts,
+    programs_of_two=st.tuples(scripts, scripts),
+    shape=shapes,
+    leaves=bodies_with_turns,
+)
+def test_objectives_hear_their_turns_in_order_and_inside_of_batches(
+    own: tuple[Decision, ...],
+    programs_of_two: tuple[tuple[Decision, ...], ...],
+    shape: Shape,
+    leaves: list[Batch],
+) -> None:
+    log: list[tuple[str, str]] = []
+    recorders, objectives = [Recorder(), Recorder()], []
+    for whose, recorder, script in zip(("first", "second"), recorders, programs_of_two, strict=True):
+        model, cbs = Weight(), [Tells(whose, lambda *said: log.append(said)), recorder, Scripted(script)]
+        objectives.append(Objective[Any, Any, Any, Weight](model, SGD(model.parameters(), lr=2.0**-10), cbs))
+    real_steps = [count_steps(one.opt) for one in objectives]
+    whole, way = Recorder(), iter(leaves)
+    cbs = [Tells("batch", lambda *said: log.append(said)), whole, Scripted(own)]
+    loop = Loop[Any, Any, Any](cbs, objectives=objectives)
+    fit = loop.fit(shape.n_epochs)
+    raised: BaseException | None = None
+    try:
+        with fit:
+            for epoch in fit.epochs():
+                for batch in epoch.train(pairs(shape.n_train)):
+                    if run_turns(way, batch, objectives):
+                        break
+                for held_out in epoch.validate(pairs(shape.n_valid)) if shape.n_valid else ():
+                    if run_turns(way, held_out, objectives):
+                        break
+    except (Oops, BodyError, ExceptionGroup) as error:
+        raised = error
+    assert_grammatical(whole.seen)
+    for recorder, steps, one in zip(recorders, real_steps, objectives, strict=True):
+        assert_grammatical(recorder.seen, turns=True)
+        assert len(steps) == len(recorder.of("after_step")) == one.steps
+        assert [event.step for event in recorder.of("after_step")] == list(range(one.steps))
+    assert_turns_are_inside_of_batches(log)
+    assert (raised is None) == (not isinstance(fit.outcome, Failed))
+    assert not loop.running
+
+
+IN_BATCHES = {hook for hook, letter in LETTERS.items() if letter in "bplgsca"}
+
+
+def assert_turns_are_inside_of_batches(log: list[tuple[str, str]]) -> None:
+    """Whatever is told of a turn is told between its batch's beginning and end; all hear the same of the fit."""
+    is_open, fits = False, {"batch": "", "first": "", "second": ""}
+    for whose, hook in log:
+        if hook not in IN_BATCHES:
+            fits[whose] += LETTERS[hook]
+        elif whose != "batch":
+            assert is_open, f"{hook} of a turn outside of a batch"
+        elif hook in ("begin_batch", "after_batch"):
+            is_open = hook == "begin_batch"
+    assert fits["batch"] == fits["first"] == fits["second"]
 
 
 # ------------------------------------------------------------------------------------------- the checker, checked

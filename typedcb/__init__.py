@@ -8,7 +8,8 @@ What is where, and which way imports go (a module imports only from lines above 
     hooks, rules            one Protocol per hook; what makes a class a sound callback
     cell, callback          state that changes; the base of all callbacks
     dispatch, attach        callbacks become a plan, and an event is folded through it
-    scopes, loop            the training loop as types
+    scopes, turns, loop     the training loop as types; turns within a batch
+    objective               one of several that a loop trains: a model, its optimizer and its callbacks
     data, device, needs     what the loop is fed with, and what a callback may ask of what runs it
     state                   what is saved of a learner, and how it is given back; with randomness and values
     callbacks               the ready-made ones
@@ -87,8 +88,15 @@ if TYPE_CHECKING:
     from .learner import Learner as Learner
     from .loop import Loop as Loop
     from .loop_parts import LoopParts as LoopParts
+    from .objective import Objective as Objective
 
-_NEEDS_TORCH: Final = {"DataBunch": "data", "Learner": "learner", "Loop": "loop", "LoopParts": "loop_parts"}
+_NEEDS_TORCH: Final = {
+    "DataBunch": "data",
+    "Learner": "learner",
+    "Loop": "loop",
+    "LoopParts": "loop_parts",
+    "Objective": "objective",
+}
 
 __version__ = "0.1.0"
 

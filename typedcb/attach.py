@@ -284,7 +284,7 @@ class Attached(Generic[X, Y, P]):
             DependencyError: What one depends on is missing, or there is a circle.
         """
         new = tuple(callbacks)
-        seen: set[int] = set()
+        seen = {id(callback) for callback in self._grouped}
         for callback in new:
             check_instance(callback)
             self._check_free(callback, seen)

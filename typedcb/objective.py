@@ -25,7 +25,7 @@ from typing_extensions import TypeVar, override
 
 from .attach import Group, made_by
 from .callback import Callback, SomeCallback, field_values, is_callback
-from .dispatch import BatchPlan, batch_plan
+from .dispatch import BatchPlan, Watcher, batch_plan, batch_watched
 from .errors import CallbackError, LoopError
 from .events import P, X, Y
 from .scopes import ENDED, Cursor
@@ -116,6 +116,11 @@ class Objective(Group, Generic[X, Y, P, M]):
         self._cbs = tuple(sorted(self._cbs, key=lambda callback: rank[id(callback)]))
         self._plan_train = batch_plan(self._cbs, "train")
         self._plan_valid = batch_plan(self._cbs, "valid")
+        for callback in order:
+            if isinstance(callback, Watcher):
+                watching = callback.watching(order)
+                self._plan_train = batch_watched(self._plan_train, watching)
+                self._plan_valid = batch_watched(self._plan_valid, watching)
 
     @override
     def restart(self, steps: int) -> None:
