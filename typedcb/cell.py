@@ -20,7 +20,6 @@ import sys
 from abc import ABC, abstractmethod
 from typing import (
     TYPE_CHECKING,
-    Any,
     Callable,
     Final,
     Generic,
@@ -86,14 +85,7 @@ class State(ABC):
 
 
 class Cell(State, Generic[T]):
-    """One value that changes, of a callback that does not.
-
-    Args:
-        initial: What the cell holds at first, and after each reset. Immutable.
-        reset: When the loop gives it the initial value again.
-        saved: Whether the value is part of the callback's state.
-        name: The class and field that it was declared as; `cell` fills it in.
-    """
+    """One value that changes, of a callback that does not."""
 
     __slots__ = ("initial", "value")
 
@@ -104,6 +96,14 @@ class Cell(State, Generic[T]):
     """What the cell holds at first, and after each reset."""
 
     def __init__(self, initial: T, *, reset: Reset = "fit", saved: bool = True, name: str = "") -> None:
+        """Holds the initial value.
+
+        Args:
+            initial: What the cell holds at first, and after each reset. Immutable.
+            reset: When the loop gives it the initial value again.
+            saved: Whether the value is part of the callback's state.
+            name: The class and field that it was declared as; `cell` fills it in.
+        """
         self.initial = initial
         super().__init__(reset, saved, name)
 
@@ -119,6 +119,14 @@ class Cell(State, Generic[T]):
             read: Called with the cell's value whenever the view is read.
         """
         return View(lambda: read(self.value), self)
+
+    def __bool__(self) -> bool:
+        """Refuses to be taken for its value: a cell itself would always be true.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError(f"{self.name or 'a cell'} is no truth value itself: ask for its .value, which is {self.value!r}.")
 
     @override
     def __repr__(self) -> str:
@@ -243,14 +251,15 @@ def cell(initial: T, *, reset: Reset = "fit", saved: bool = True) -> Cell[T]:
     return made
 
 
-# The item type of a series comes from the field's annotation alone: there is no initial item to read it from.
-def series(*, reset: Reset = "fit", saved: bool = True) -> Series[Any]:  # Any: see the comment above
+# The item type of a series comes from the field's annotation alone: there is no initial item to read it from. Checkers
+# infer it from there; pyright would have it said that T stands in the answer alone.
+def series(*, reset: Reset = "fit", saved: bool = True) -> Series[T]:  # pyright: ignore[reportInvalidTypeVarUse]
     """Declares a field that is a series of its own in each instance, empty at first.
 
     Args:
         reset: When the loop empties it: at the beginning of each epoch, of each fit, or never.
         saved: Whether the items are part of the callback's state.
     """
-    factory = StateFactory[Series[Any]](lambda name: Series(reset=reset, saved=saved, name=name))
-    made: Series[Any] = dataclasses.field(default_factory=factory, compare=False)
+    factory = StateFactory[Series[T]](lambda name: Series(reset=reset, saved=saved, name=name))
+    made: Series[T] = dataclasses.field(default_factory=factory, compare=False)
     return made

@@ -35,15 +35,7 @@ _LoaderOfAny: TypeAlias = Iterable[Any]  # Any: the implementation behind overlo
 
 
 class DataBunch(Generic[X_co, Y_co]):
-    """The loaders of a fit.
-
-    Args:
-        train_dl: Gives the training batches, each a pair (xb, yb), afresh whenever it is iterated.
-        valid_dl: Gives the validation batches; without it nothing is validated.
-
-    Raises:
-        BatchError: A loader can be run through only once, or is known to be empty.
-    """
+    """The loaders of a fit."""
 
     @overload
     def __init__(
@@ -60,6 +52,15 @@ class DataBunch(Generic[X_co, Y_co]):
         self, train_dl: Iterable[tuple[X_co, Y_co]], valid_dl: Optional[Iterable[tuple[X_co, Y_co]]] = None
     ) -> None: ...
     def __init__(self, train_dl: _LoaderOfAny, valid_dl: Optional[_LoaderOfAny] = None) -> None:
+        """Keeps the loaders.
+
+        Args:
+            train_dl: Gives the training batches, each a pair (xb, yb), afresh whenever it is iterated.
+            valid_dl: Gives the validation batches; without it nothing is validated.
+
+        Raises:
+            BatchError: A loader can be run through only once, or is known to be empty.
+        """
         _check_loader("train_dl", train_dl)
         if valid_dl is not None:
             _check_loader("valid_dl", valid_dl)

@@ -14,23 +14,28 @@ Which of them a hook may answer stands in its return type (`typedcb.hooks`). `No
 
 from __future__ import annotations
 
-from typing import Union
+from typing import TYPE_CHECKING, Union
 
 import attrs
-from typing_extensions import TypeAlias, final
+from typing_extensions import Self, TypeAlias, final
 
 
 class Cancel(Exception):
-    """Ends the batch, the epoch or the fit that is under way.
-
-    Args:
-        reason: Why, in words for people. It is shown by `Progress` and stands in the outcome of the fit.
-    """
+    """Ends the batch, the epoch or the fit that is under way."""
 
     reason: str
     """Why, in words for people."""
 
+    if TYPE_CHECKING:  # or pyrefly offers what BaseException takes
+
+        def __new__(cls, reason: str = "") -> Self: ...  # noqa: D102  # __init__ says it
+
     def __init__(self, reason: str = "") -> None:
+        """Keeps the reason.
+
+        Args:
+            reason: Why, in words for people. It is shown by `Progress` and stands in the outcome of the fit.
+        """
         super().__init__(reason)
         self.reason = reason
 
