@@ -273,3 +273,12 @@ def test_a_tensor_that_is_added_to_in_place_is_new_after_a_reset() -> None:
 def test_a_reset_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ValueError, match=r"reset is 'epochs', and has to be \"epoch\", \"fit\" or \"never\""):
         Cell(0, reset="epochs")  # type: ignore[arg-type]  # what it is about
+
+
+def test_a_cell_is_not_taken_for_its_value() -> None:
+    @dataclass(frozen=True)
+    class Stops(AnyCallback):
+        done: Cell[bool] = cell(False)
+
+    with pytest.raises(TypeError, match=r"Stops\.done is no truth value itself: ask for its \.value, which is False"):
+        bool(Stops().done)

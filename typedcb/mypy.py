@@ -10,6 +10,7 @@ changes a type: whoever uses another type checker misses none, and runs `typedcb
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 from typing import Any, Callable, Final, Optional
 
@@ -22,9 +23,11 @@ from typing_extensions import override
 
 from . import __version__
 from .check.codes import CODES
+from .check.findings import Finding
 from .check.run import check_class
 from .check.source import Definition, Module, Sources
 
+_INSTALLED: Final = re.compile(r"[\\/](site|dist)-packages[\\/]")
 _CALLBACK: Final = "typedcb.callback.Callback"
 
 ALL: Final = ErrorCode("typedcb", "Mistakes in training callbacks", "typedcb")
@@ -42,6 +45,7 @@ class TypedcbPlugin(Plugin):
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
+        self._mixins: set[tuple[str, int]] = set()
         self._inner: set[str] = set()  # callbacks inside functions, which mypy finds by no name
         self._read: dict[tuple[str, str], Optional[Module]] = {}
 
@@ -75,15 +79,29 @@ class TypedcbPlugin(Plugin):
         if module is None or node is None:
             return  # the source is not to be had: a snippet on the command line, say
         sources = Sources(lambda name: self._near(api, name))
-        for found in check_class(Definition(module, node), sources, frozenset(CODES)):
+        definition = Definition(module, node)
+        self._report(api, check_class(definition, sources, frozenset(CODES)))
+        for mixin in sources.mixins(definition):
+            where = (api.cur_mod_id, mixin.node.lineno)
+            if (
+                mixin.module is module and where not in self._mixins
+            ):  # one of another file, `typedcb check` reports there
+                self._mixins.add(where)
+                self._report(api, check_class(mixin, sources, frozenset(CODES), definition))
+
+    def _report(self, api: SemanticAnalyzerPluginInterface, findings: list[Finding]) -> None:
+        for found in findings:
             place = Context(found.line, found.column)
             place.end_line = found.line
             api.fail(found.message, place, code=ERROR_CODES[found.code])
 
     def _near(self, api: SemanticAnalyzerPluginInterface, name: str) -> Optional[Module]:
-        """A module of the same project, or of typedcb: the names of others are not followed."""
-        top = name.partition(".")[0]
-        return self._module(api, name) if top in ("typedcb", api.cur_mod_id.partition(".")[0]) else None
+        """A module of typedcb, or one that is not installed: other packages have no callbacks to look into."""
+        file = api.modules.get(name)
+        is_own = name.partition(".")[0] == "typedcb"
+        if file is None or not (is_own or (file.path.endswith(".py") and not _INSTALLED.search(file.path))):
+            return None
+        return self._module(api, name)
 
     def _module(self, api: SemanticAnalyzerPluginInterface, name: str) -> Optional[Module]:
         file = api.modules.get(name)

@@ -14,7 +14,8 @@ from typing import Callable, Final, Iterator, Mapping, Optional, cast, get_args,
 from .events import Phase
 from .hooks import HOOKS
 
-_PHASES: Final[tuple[object, ...]] = get_args(Phase)
+PHASES: Final[tuple[object, ...]] = get_args(Phase)
+"""The phases that there are."""
 
 _HOOK_PREFIXES: Final = ("begin_", "after_", "before_", "on_")
 
@@ -155,7 +156,7 @@ def phases_problem(value: object) -> Optional[str]:
     Args:
         value: The class attribute's value.
     """
-    if isinstance(value, tuple) and value and all(part in _PHASES for part in cast("tuple[object, ...]", value)):
+    if isinstance(value, tuple) and value and all(part in PHASES for part in cast("tuple[object, ...]", value)):
         return None
     right = '("train",), ("valid",) or ("train", "valid")'
     return f"is {value!r}, and has to be {right}: of no other phase a callback would ever be told."

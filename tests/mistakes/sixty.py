@@ -116,7 +116,7 @@ MISTAKES: Final = (
     Mistake("HF-18", "transformers, Lightning, Ignite", "attached twice", "silent", "attach", "refused: each hook would run twice"),  # noqa: E501
     Mistake("V3-05", "course-v3", "a generator of callbacks stays attached", "silent", "checkers", "`cbs` is a Sequence; a generator works at run time, and is detached after the fit"),  # noqa: E501
     # M. Training or validation?
-    Mistake("FA-19", "fastai v2", "counts validation batches too", "silent", "plugin", "`typedcb-both-phases`, which is optional; `after_step` comes in training alone, and every batch event has its `phase`"),  # noqa: E501
+    Mistake("FA-19", "fastai v2", "counts validation batches too", "silent", "plugin", "`typedcb-both-phases`: the class says which it is for by `phases`; `after_step` comes in training alone, and every batch event has its `phase`"),  # noqa: E501
     # N. Memory and speed
     Mistake("PL-28", "any", "keeps the loss with its graph", "silent", "plugin", "reported; from `after_backward` on, losses and predictions are detached"),  # noqa: E501
     Mistake("ANY-02", "any", "`.item()` at every batch", "silent", "plugin", "`typedcb-device-sync`, which is optional; the ready-made callbacks keep tensors and read them once an epoch"),  # noqa: E501

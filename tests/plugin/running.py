@@ -17,11 +17,12 @@ Found = tuple[str, int, str]
 
 
 def marks(file: Path) -> set[Found]:
-    """The mistakes that a file says that it has: lines that end in the name of a code."""
+    """The mistakes that a file says that it has: lines that end in the names of codes."""
     return {
-        (file.name, number, found[1])
+        (file.name, number, code)
         for number, line in enumerate(file.read_text().splitlines(), 1)
-        if (found := re.search(r"# (typedcb-[\w-]+)$", line))
+        if (found := re.search(r"# (typedcb-[\w-]+(?: typedcb-[\w-]+)*)$", line))
+        for code in found[1].split()
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -55,6 +56,108 @@ def test_check_has_no_false_alarm() -> None:
 def test_the_plugin_has_no_false_alarm() -> None:
     found = reported(mypy(*map(str, GOOD), cache="plugin"))
     assert {place: message for place, message in found.items() if CODES[place[2]].default} == {}
+
+
+# ------------------------------------------------------------------------------------------- where a class is found
+
+
+BASE = """
+from dataclasses import dataclass
+from typing import ClassVar
+from typedcb import AnyCallback, Phase
+
+
+@dataclass(frozen=True)
+class Base(AnyCallback):
+    phases: ClassVar[tuple[Phase, ...]] = ("train",)
+"""
+CHILD = """
+from typedcb import Cell, cell
+from bases import Base
+
+
+class Child(Base):
+    count: Cell[int] = cell(0)
+
+    def after_batch(self, event: object) -> None:
+        self.count.value += 1
+
+    def on_epoch_end(self) -> None: ...
+"""
+
+
+def test_check_knows_a_base_in_a_file_beside_the_one_it_is_given(tmp_path: Path) -> None:
+    (tmp_path / "bases.py").write_text(BASE)
+    child = tmp_path / "child.py"
+    child.write_text(CHILD)
+    assert set(by_check(child)) == {("child.py", 6, "typedcb-not-frozen"), ("child.py", 12, "typedcb-unknown-hook")}
+
+
+def test_check_knows_a_base_that_python_would_import_and_imports_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library, project = tmp_path / "library", tmp_path / "project"
+    library.mkdir()
+    project.mkdir()
+    (library / "bases.py").write_text(BASE + "\nraise ImportError('this was run')\n")
+    (project / "child.py").write_text(CHILD)
+    monkeypatch.syspath_prepend(library)
+    assert {code for _, _, code in by_check(project)} == {"typedcb-not-frozen", "typedcb-unknown-hook"}
+    assert "bases" not in sys.modules
+
+
+@pytest.mark.parametrize(("needs", "found"), [("typedcb>=0.1", 2), ("numpy", 0)])
+def test_check_looks_into_installed_packages_that_need_typedcb(
+    needs: str, found: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path / "site-packages"
+    facts = site / "bases-1.0.dist-info"
+    facts.mkdir(parents=True)
+    (site / "bases.py").write_text(BASE)
+    (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: bases\nVersion: 1.0\nRequires-Dist: {needs}\n")
+    (facts / "RECORD").write_text("bases.py,,\n")
+    (tmp_path / "child.py").write_text(CHILD)
+    monkeypatch.syspath_prepend(site)
+    assert len(by_check(tmp_path / "child.py")) == found
+
+
+def test_a_mixin_is_looked_at_in_its_own_file(tmp_path: Path) -> None:
+    (tmp_path / "mixin.py").write_text(
+        "class Counts:\n    seen = []\n\n    def after_step(self, event: object) -> None:\n        self.count = 1\n"
+    )
+    (tmp_path / "child.py").write_text(
+        "from dataclasses import dataclass\nfrom mixin import Counts\nfrom typedcb import AnyCallback\n\n\n"
+        "@dataclass(frozen=True)\nclass Child(Counts, AnyCallback): ...\n"
+    )
+    expected = {("mixin.py", 2, "typedcb-mutable-field"), ("mixin.py", 5, "typedcb-self-assignment")}
+    assert set(by_check(tmp_path)) == expected
+
+
+def notebook(*cells: str) -> str:
+    code = [{"cell_type": "code", "source": cell.splitlines(keepends=True)} for cell in cells]
+    return json.dumps({"cells": [{"cell_type": "markdown", "source": ["# class A(AnyCallback)"]}, *code]})
+
+
+def test_the_cells_of_a_notebook_are_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cells = (
+        "%matplotlib inline\n!pip list\nfrom typedcb import AnyCallback\nAnyCallback?\nfiles = !ls",
+        "%%bash\nls -la\n",
+        "",
+        "%%time\nclass Thawed(AnyCallback):\n    def on_epoch_end(self) -> None: ...\n",
+    )
+    file = tmp_path / "training.ipynb"
+    file.write_text(notebook(*cells))
+    assert main(["check", str(tmp_path)]) == 1
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"{file}:cell 4:2: error: Thawed is no frozen dataclass")
+    assert second.startswith(f"{file}:cell 4:3: error: Thawed.on_epoch_end is no hook")
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", '{"cells": 3}', "no JSON", notebook("def f(:")])
+def test_a_notebook_that_is_none_is_named(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "odd.ipynb").write_text(text)
+    assert main(["check", str(tmp_path)]) == 2
+    assert "odd.ipynb" in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------------------------------------- the plugin itself

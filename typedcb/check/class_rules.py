@@ -12,9 +12,13 @@ from ..rules import (
     mutable_annotation,
     mutable_problem,
     name_problem,
+    order_problem,
+    phases_problem,
     setting_problem,
+    shared_state_problem,
+    state_problem,
 )
-from .codes import MUTABLE_FIELD, NOT_FROZEN, SELF_ASSIGNMENT, UNKNOWN_HOOK, UNKNOWN_SETTING
+from .codes import DEFINED_TWICE, MUTABLE_FIELD, NO_SUPER, NOT_FROZEN, SELF_ASSIGNMENT, UNKNOWN_HOOK, UNKNOWN_SETTING
 from .findings import Finding, finding
 from .source import Definition, dotted
 from .subject import Subject, is_name, within
@@ -22,15 +26,19 @@ from .subject import Subject, is_name, within
 
 def unknown_hook(subject: Subject) -> Iterator[Finding]:
     """A method that reads as a hook's and is none; with @override on it, every type checker says so itself."""
-    for name, method in subject.methods.items():
-        problem = name_problem(name)
+    for method in subject.methods:
+        problem = name_problem(method.name) or state_problem(method.name)
         if problem and not subject.decorated(method, "override", "property", "cached_property", "setter"):
-            yield finding(method, UNKNOWN_HOOK, f"{subject.name}.{name} {problem}")
+            yield finding(method, UNKNOWN_HOOK, f"{subject.name}.{method.name} {problem}")
+    for item in subject.body:
+        for target in item.targets if isinstance(item, ast.Assign) and isinstance(item.value, ast.Lambda) else ():
+            if isinstance(target, ast.Name) and (problem := name_problem(target.id)):
+                yield finding(item, UNKNOWN_HOOK, f"{subject.name}.{target.id} {problem}")
 
 
 def unknown_setting(subject: Subject) -> Iterator[Finding]:
     """A class attribute by which another framework is told something."""
-    for item in subject.node.body:
+    for item in subject.body:
         for target in item.targets if isinstance(item, ast.Assign) else ():
             problem = setting_problem(target.id) if isinstance(target, ast.Name) else None
             if problem:
@@ -54,7 +62,7 @@ _MARKS: Final = ("final", "runtime_checkable", "deprecated", "total_ordering", "
 
 def not_frozen(subject: Subject) -> Iterator[Finding]:
     """A class that can change after it was made; one with abstract methods is never made itself."""
-    if any(subject.decorated(method, "abstractmethod") for method in subject.methods.values()):
+    if subject.is_mixin or any(subject.decorated(method, "abstractmethod") for method in subject.methods):
         return
     if all(_freezes(subject, decorator) is False for decorator in subject.node.decorator_list):
         yield finding(subject.node, NOT_FROZEN, frozen_problem(subject.name))
@@ -75,23 +83,71 @@ def _freezes(subject: Subject, decorator: ast.expr) -> Optional[bool]:
     return False if name.rpartition(".")[2] in _MARKS else None
 
 
+_MAKES: Final = ("__new__", "__init__", "__post_init__", "__attrs_post_init__", "__setstate__")
+"""Where an instance is made, and `object.__setattr__` is how a frozen one gets its fields."""
+
+
 def self_assignment(subject: Subject) -> Iterator[Finding]:
     """An attribute made, changed or deleted on the instance; a frozen class refuses that when the method runs."""
-    for name, method in subject.methods.items():
+    for method in subject.methods:
         receiver = subject.receiver(method)
-        for node in within(method):
-            if (
-                receiver
-                and isinstance(node, ast.Attribute)
-                and isinstance(node.ctx, (ast.Store, ast.Del))
-                and is_name(node.value, receiver)
-            ):
+        for node in within(method) if receiver else ():
+            name = _set_on(node, receiver, forced=method.name not in _MAKES)
+            if name and isinstance(node, ast.expr):
                 yield finding(
                     node,
                     SELF_ASSIGNMENT,
-                    f"{subject.name}.{name} sets {receiver}.{node.attr}, and a callback is frozen: what changes is a "
-                    f"cell. Declare {node.attr}: Cell[...] = cell(...), and set {receiver}.{node.attr}.value.",
+                    f"{subject.name}.{method.name} sets {receiver}.{name}, and a callback is frozen: what changes is a "
+                    f"cell. Declare {name}: Cell[...] = cell(...), and set {receiver}.{name}.value.",
                 )
+
+
+def _set_on(node: ast.AST, receiver: str, *, forced: bool) -> Optional[str]:
+    """The attribute of the instance that an expression sets; None where it sets none."""
+    if isinstance(node, ast.Attribute) and isinstance(node.ctx, (ast.Store, ast.Del)):
+        return node.attr if is_name(node.value, receiver) else None
+    if forced and isinstance(node, ast.Call) and dotted(node.func) in ("object.__setattr__", "setattr"):
+        name = node.args[1] if len(node.args) > 1 and is_name(node.args[0], receiver) else None
+        return None if name is None else str(name.value) if isinstance(name, ast.Constant) else "..."
+    return None
+
+
+_KEEPS_ALL: Final = ("overload", "setter", "getter", "deleter", "register")
+
+
+def defined_twice(subject: Subject) -> Iterator[Finding]:
+    """A method of a name that comes again below: Python keeps the last one, and says nothing."""
+    last: dict[str, ast.stmt] = {}
+    for item in subject.node.body:
+        if isinstance(item, (ast.FunctionDef, ast.AsyncFunctionDef)) and not subject.decorated(item, *_KEEPS_ALL):
+            first = last.get(item.name)
+            if first is not None:
+                yield finding(
+                    item,
+                    DEFINED_TWICE,
+                    f"{subject.name} has two methods {item.name}, and the one above, in line {first.lineno}, is never "
+                    f"called: write both into one.",
+                )
+            last[item.name] = item
+
+
+def no_super(subject: Subject) -> Iterator[Finding]:
+    """A hook of a ready-made callback overridden without a call of it: what the callback is for no longer happens."""
+    for hook in subject.hooks:
+        owner = next((base for base in subject.lineage[1:] if _has_hook(base, hook.name)), None)
+        if owner is None or not owner.fullname.startswith("typedcb.callbacks."):
+            continue
+        if not any(isinstance(node, ast.Attribute) and node.attr == hook.name for node in ast.walk(hook)):
+            yield finding(
+                hook,
+                NO_SUPER,
+                f"{subject.name}.{hook.name} takes the place of {owner.node.name}.{hook.name}, which is no longer "
+                f"called: write return super().{hook.name}(event) at its end.",
+            )
+
+
+def _has_hook(owner: Definition, name: str) -> bool:
+    return any(isinstance(item, ast.FunctionDef) and item.name == name for item in owner.node.body)
 
 
 _MAKERS: Final = {
@@ -112,12 +168,13 @@ _LITERALS: Final[Mapping[type[ast.expr], str]] = {
     ast.Set: "set",
     ast.SetComp: "set",
 }
+_STATES: Final = {"typedcb.cell.Cell": "Cell", "typedcb.cell.Series": "Series"}
 _FIELDS: Final = ("dataclasses.field", "attrs.field", "attr.ib", "attr.field", "attr.attrib")
 
 
 def mutable_field(subject: Subject) -> Iterator[Finding]:
     """A field, or a class attribute, that changes in place."""
-    for item in subject.node.body:
+    for item in subject.body:
         targets = item.targets if isinstance(item, ast.Assign) else []
         if isinstance(item, ast.AnnAssign):
             targets = [item.target]
@@ -125,6 +182,26 @@ def mutable_field(subject: Subject) -> Iterator[Finding]:
         problem = _field_problem(subject, item) if names else None
         if problem:
             yield finding(item, MUTABLE_FIELD, f"{subject.name}.{names[0]} {problem}")
+
+
+def phases_and_order(subject: Subject) -> Iterator[Finding]:
+    """What a class says of its phases or its order and cannot be meant; it is refused when it is made, too."""
+    for item in subject.body:
+        value = item.value if isinstance(item, (ast.Assign, ast.AnnAssign)) else None
+        targets = item.targets if isinstance(item, ast.Assign) else [getattr(item, "target", None)]
+        for name, problem_of in (("phases", phases_problem), ("order", order_problem)):
+            if value is not None and any(is_name(target, name) for target in targets):
+                problem = problem_of(_literal(value))
+                if problem and _literal(value) is not None:
+                    yield finding(item, UNKNOWN_SETTING, f"{subject.name}.{name} {problem}")
+
+
+def _literal(value: ast.expr) -> object:
+    """What a literal stands for; None for any other expression."""
+    try:
+        return ast.literal_eval(value)
+    except (ValueError, TypeError):
+        return None
 
 
 def _field_problem(subject: Subject, item: ast.stmt) -> Optional[str]:
@@ -137,12 +214,25 @@ def _field_problem(subject: Subject, item: ast.stmt) -> Optional[str]:
         return mutable_problem(kind.removeprefix(CELL_OF), shared=False, in_cell=kind.startswith(CELL_OF))
     if isinstance(value, ast.Call):
         name = subject.meaning(value.func)
-        if name in ("typedcb.cell.cell", "typedcb.cell.Cell") and value.args:
+        if name in _STATES:
+            return shared_state_problem(_STATES[name])
+        if name == "typedcb.cell.cell" and value.args:
             kind = _made(subject, value.args[0])
             return mutable_problem(kind, shared=False, in_cell=True) if kind else None
+        if name in _FIELDS and (state := _state_of_field(subject, value)):
+            return shared_state_problem(state)
         if name in _FIELDS and changes:
             kind = _kind_of_field(subject, value)
             return mutable_problem(kind, shared=False) if kind else None
+    return None
+
+
+def _state_of_field(subject: Subject, call: ast.Call) -> Optional[str]:
+    """The kind of cell that `field(...)` makes by itself."""
+    for keyword in call.keywords:
+        if keyword.arg in ("default_factory", "factory", "default"):
+            made = keyword.value.body if isinstance(keyword.value, ast.Lambda) else keyword.value
+            return _STATES.get(subject.meaning(made.func if isinstance(made, ast.Call) else made))
     return None
 
 
@@ -166,7 +256,7 @@ def _made(subject: Subject, value: ast.expr) -> Optional[str]:
 
 
 def _mutable_class(subject: Subject, name: ast.expr) -> Optional[str]:
-    """The name of a dataclass that is known not to be frozen."""
+    """The name of a class that is known to change: a dataclass that is not frozen, or one whose methods set fields."""
     spelling = dotted(name)
     meaning = subject.sources.meaning(subject.definition.module, spelling, subject.node.lineno) if spelling else ""
     if not isinstance(meaning, Definition) or meaning.fullname.startswith("typedcb."):
@@ -175,7 +265,18 @@ def _mutable_class(subject: Subject, name: ast.expr) -> Optional[str]:
     decorators = other.node.decorator_list
     is_record = any(_freezes(other, decorator) is False for decorator in decorators)
     all_known = all(_freezes(other, decorator) is not None for decorator in decorators)
-    return other.name if is_record and all_known and not _any_freezes(other) else None
+    changes = all_known and not _any_freezes(other) and (is_record or _sets_fields(other))
+    return other.name if changes and not subject.sources.is_callback(meaning) else None
+
+
+def _sets_fields(subject: Subject) -> bool:
+    """Whether a class sets its instances' fields after they were made."""
+    return any(
+        _set_on(node, subject.receiver(method), forced=False)
+        for method in subject.methods
+        if method.name not in _MAKES and subject.receiver(method)
+        for node in within(method)
+    )
 
 
 def _any_freezes(subject: Subject) -> bool:

@@ -25,17 +25,26 @@ UNKNOWN_HOOK: Final = Code("typedcb-unknown-hook", "A method that reads as a hoo
 UNKNOWN_SETTING: Final = Code(
     "typedcb-unknown-setting", "A class attribute of another framework's, which nothing reads"
 )
+DEFINED_TWICE: Final = Code("typedcb-defined-twice", "A method of which only the last of two is there")
+NO_SUPER: Final = Code("typedcb-no-super", "A ready-made callback's hook overridden and not called")
 NOT_FROZEN: Final = Code("typedcb-not-frozen", "A callback that is no frozen dataclass")
 SELF_ASSIGNMENT: Final = Code("typedcb-self-assignment", "An attribute of a callback set in one of its methods")
 EVENT_ASSIGNMENT: Final = Code("typedcb-event-assignment", "An attribute of an event set in a hook")
+SHARED_STATE: Final = Code("typedcb-shared-state", "State outside of the callback, which no fit resets")
 MUTABLE_FIELD: Final = Code("typedcb-mutable-field", "A field or class attribute that can change in place")
 ILLEGAL_CANCEL: Final = Code("typedcb-illegal-cancel", "A Cancel where there is nothing that it could end")
+ILLEGAL_ANSWER: Final = Code("typedcb-illegal-answer", "An answer that this hook may not give")
+UNUSED_ANSWER: Final = Code("typedcb-unused-answer", "A Cancel or a Skip that is made and not handed back")
 UNUSED_WITH: Final = Code("typedcb-unused-with", "A changed event that is not handed back")
 TOO_EARLY: Final = Code("typedcb-too-early", "A field of an event that first exists at a later one")
 TOO_LATE: Final = Code("typedcb-too-late", "A field of an earlier event, which this one does not have")
+UNKNOWN_FIELD: Final = Code("typedcb-unknown-field", "A field that no event has")
+DEAD_CONDITION: Final = Code("typedcb-dead-condition", "A condition that is always true, or never")
 GRAPH_IN_CELL: Final = Code("typedcb-graph-in-cell", "A loss or prediction kept together with its graph")
+LIVE_WEIGHTS: Final = Code("typedcb-live-weights", "Weights kept that training goes on changing")
+AGAINST_THE_LOOP: Final = Code("typedcb-against-the-loop", "What the loop does as well, or undone behind its back")
 UNDECLARED: Final = Code("typedcb-undeclared-dependency", "Another callback looked up in a hook")
-BOTH_PHASES: Final = Code("typedcb-both-phases", "A count over training and validation batches together", default=False)
+BOTH_PHASES: Final = Code("typedcb-both-phases", "A count over training and validation batches together")
 DEVICE_SYNC: Final = Code("typedcb-device-sync", "A wait for the device at every batch", default=False)
 
 CODES: Final[Mapping[str, Code]] = {
@@ -43,15 +52,24 @@ CODES: Final[Mapping[str, Code]] = {
     for code in (
         UNKNOWN_HOOK,
         UNKNOWN_SETTING,
+        DEFINED_TWICE,
+        NO_SUPER,
         NOT_FROZEN,
         SELF_ASSIGNMENT,
         EVENT_ASSIGNMENT,
+        SHARED_STATE,
         MUTABLE_FIELD,
         ILLEGAL_CANCEL,
+        ILLEGAL_ANSWER,
+        UNUSED_ANSWER,
         UNUSED_WITH,
         TOO_EARLY,
         TOO_LATE,
+        UNKNOWN_FIELD,
+        DEAD_CONDITION,
         GRAPH_IN_CELL,
+        LIVE_WEIGHTS,
+        AGAINST_THE_LOOP,
         UNDECLARED,
         BOTH_PHASES,
         DEVICE_SYNC,

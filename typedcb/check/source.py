@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ast
 import builtins
+import importlib.metadata
+import importlib.util
+import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Callable, Final, Iterator, Mapping, Optional, Union
@@ -12,6 +15,7 @@ import attrs
 from typing_extensions import TypeAlias
 
 _CALLBACK: Final = "typedcb.callback.Callback"
+_CONTAINERS: Final = ("list", "dict", "set", "defaultdict", "collections.defaultdict", "deque", "collections.deque")
 _MAX_STEPS: Final = 40  # imports and aliases may go round in a circle
 
 
@@ -59,14 +63,19 @@ class Module:
         self.tree = ast.parse(text)
         self.lines = text.splitlines()
         self._package = name if is_package else name.rpartition(".")[0]
+        self.functions: dict[str, Union[ast.FunctionDef, ast.AsyncFunctionDef]] = {}
         self.classes: dict[str, list[ast.ClassDef]] = defaultdict(list)
         self.imports: dict[str, str] = {}
         self.stars: list[str] = []
         self.aliases: dict[str, ast.expr] = {}
         for node in ast.walk(self.tree):
             self._note(node)
+        self.containers: set[str] = set()
         for statement in self.tree.body:
             self._note_alias(statement)
+            self._note_container(statement)
+            if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                self.functions[statement.name] = statement
 
     def _note(self, node: ast.AST) -> None:
         if isinstance(node, ast.ClassDef):
@@ -101,6 +110,13 @@ class Module:
             target, value = getattr(statement, "name", None), getattr(statement, "value", None)
         if isinstance(target, ast.Name) and value is not None and dotted(value):
             self.aliases[target.id] = value
+
+    def _note_container(self, statement: ast.stmt) -> None:
+        """Takes note of a list, dict or set that the file itself has."""
+        value = statement.value if isinstance(statement, (ast.Assign, ast.AnnAssign)) else None
+        targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+        if isinstance(value, (ast.List, ast.Dict, ast.Set)) or dotted(getattr(value, "func", None)) in _CONTAINERS:
+            self.containers.update(target.id for target in targets if isinstance(target, ast.Name))
 
     def class_named(self, name: str, before: int) -> Optional[ast.ClassDef]:
         """The class of a name that somebody at a line means: the last one above it, or else the first."""
@@ -194,19 +210,34 @@ class Sources:
                 yield current
                 waiting += [base for base in self.bases(current) if isinstance(base, Definition)]
 
+    def mixins(self, definition: Definition) -> Iterator[Definition]:
+        """The bases of a callback that are no callbacks, and not typedcb's own."""
+        for base in self.lineage(definition):
+            is_protocol = any(full_name(other).endswith(".Protocol") for other in self.bases(base))
+            is_own = base is definition or base.fullname.startswith("typedcb.")
+            if not (is_own or is_protocol or self.is_callback(base)):
+                yield base
+
     def is_callback(self, definition: Definition) -> bool:
         """Whether a class descends from Callback, as far as the sources tell."""
         return definition.fullname != _CALLBACK and any(base.fullname == _CALLBACK for base in self.lineage(definition))
 
 
 def own_package() -> Find:
-    """Finds the modules of typedcb itself, which are read when they are asked for."""
-    root = Path(__file__).resolve().parents[2]
+    """Finds the modules of typedcb itself."""
+    find = below(Path(__file__).resolve().parents[2])
+    return lambda name: find(name) if name.partition(".")[0] == "typedcb" else None
+
+
+def below(root: Path) -> Find:
+    """Finds the modules that are imported from a folder; they are read when they are asked for.
+
+    Args:
+        root: The folder.
+    """
     known: dict[str, Optional[Module]] = {}
 
     def find(name: str) -> Optional[Module]:
-        if name.partition(".")[0] != "typedcb":
-            return None
         if name not in known:
             known[name] = _read(name, root.joinpath(*name.split(".")))
         return known[name]
@@ -214,13 +245,62 @@ def own_package() -> Find:
     return find
 
 
+def importable() -> Find:
+    """Finds the modules that Python would import, and imports none of them.
+
+    What is installed is only looked into where its own requirements name typedcb: no other package has callbacks.
+    """
+    packages: dict[str, Optional[Find]] = {}
+
+    def find(name: str) -> Optional[Module]:
+        top = name.partition(".")[0]
+        if top not in packages:
+            root = None if top in sys.stdlib_module_names or top == "typedcb" else _root_of(top)
+            packages[top] = None if root is None else below(root)
+        package = packages[top]
+        return None if package is None else package(name)
+
+    return find
+
+
+def _root_of(top: str) -> Optional[Path]:
+    """The folder from which a package is imported; None where there is none, or none whose callbacks matter."""
+    try:
+        spec = importlib.util.find_spec(top)  # of a package itself, this imports nothing
+    except (ImportError, ValueError):
+        return None
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        return None
+    file = Path(spec.origin)
+    root = file.parent.parent if file.stem == "__init__" else file.parent
+    return root if root.name not in _INSTALLED or _needs_typedcb(top) else None
+
+
+_INSTALLED: Final = ("site-packages", "dist-packages")
+
+
+def _needs_typedcb(top: str) -> bool:
+    for distribution in importlib.metadata.packages_distributions().get(top, ()):
+        for requirement in importlib.metadata.requires(distribution) or ():
+            if requirement.lower().startswith("typedcb"):
+                return True
+    return False
+
+
 def _read(name: str, path: Path) -> Optional[Module]:
     for file, is_package in ((path.with_suffix(".py"), False), (path / "__init__.py", True)):
         if file.is_file():
-            return Module(name, file.read_text(encoding="utf-8"), is_package=is_package)
+            try:
+                return Module(name, file.read_text(encoding="utf-8-sig"), is_package=is_package)
+            except (OSError, ValueError, SyntaxError):  # it is somebody else's affair what is wrong with it
+                return None
     return None
 
 
-def first_of(own: Mapping[str, Module], others: Find) -> Find:
+def first_of(own: Mapping[str, Module], *others: Find) -> Find:
     """Finds a module among some, or else elsewhere."""
-    return lambda name: own.get(name) or others(name)
+
+    def find(name: str) -> Optional[Module]:
+        return own.get(name) or next(filter(None, (other(name) for other in others)), None)
+
+    return find

@@ -25,7 +25,7 @@ class Mixes(AnyCallback):
         self.count.value += 1
 
     def after_pred(self, event: Any) -> None:
-        self.count.value += 1
+        self.count.value += 1  # typedcb-both-phases
 
     def _note(self, index: int) -> None:
         self.seen.append(index)  # typedcb-both-phases

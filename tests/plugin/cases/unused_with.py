@@ -30,7 +30,7 @@ class Sets(Callback):
 
     def after_loss(self, event: Any) -> None:
         event.loss += 1  # typedcb-event-assignment
-        event.xb[0] = 3
+        event.xb[0] = 3  # typedcb-event-assignment
 
     def helper(self, other: Any) -> None:
         other.stop = True

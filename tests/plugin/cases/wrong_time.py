@@ -23,7 +23,7 @@ class Asks(AnyCallback):
 
     def after_loss(self, event: Any) -> None:
         print(event.reached)  # typedcb-too-early
-        print(event.something_else, event.__class__)
+        print(event.something_else, event.__class__)  # typedcb-unknown-field
 
     def after_backward(this, happening: Any) -> None:
         print(happening.loss, happening.cancel)  # typedcb-too-early

@@ -102,7 +102,7 @@ class CourseCallbacks(LegacyCallbacks):
     @override
     def after_loss(self, event: AfterLoss[object, object, object]) -> Union[AfterLoss[object, object, object], InBatch]:
         """Asks the old callbacks, and takes what they put into `run.loss`."""
-        self.run.loss = event.loss
+        self.run.loss = event.loss  # typedcb: ignore[typedcb-graph-in-cell]  # its callbacks want it so
         cancel = self._tell("after_loss", CancelBatch, CancelEpoch, CancelTrain)
         if cancel is not None:
             return cancel

@@ -87,7 +87,7 @@ class Runner04Callbacks(LegacyCallbacks):
     @override
     def after_loss(self, event: AfterLoss[object, object, object]) -> Union[AfterLoss[object, object, object], InBatch]:
         """True ends the batch."""
-        self.run.loss = event.loss
+        self.run.loss = event.loss  # typedcb: ignore[typedcb-graph-in-cell]  # its callbacks want it so
         if self._tell("after_loss"):
             return CancelBatch("after_loss returned True")
         return event if self.run.loss is event.loss else event.with_loss(self.run.loss)
