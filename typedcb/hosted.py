@@ -26,19 +26,22 @@ What a trainer cannot deliver is a `Host`'s to say, and `check_host` refuses a c
 
 from __future__ import annotations
 
-from typing import Callable, Generic, Iterable, Mapping, Optional, Sequence, Union, cast
+import inspect
+import typing
+from functools import partial
+from typing import Callable, Final, Generic, Iterable, Mapping, Optional, Sequence, Union, cast
 
 import attrs
 from torch import Tensor
 from typing_extensions import TypeAlias
 
-from .answers import answers_of, hook_of
+from .answers import answers_of, hook_of, legal_answers
 from .callback import Callback, SomeCallback, is_callback
 from .dispatch import fold
 from .errors import CallbackError, LoopError
 from .events import P, Phase, X, Y
 from .hooks import AFTER_LOSS, HOOKS
-from .loop import FitScope, Loop
+from .loop import FitScope, Loop, Resumption
 from .needs import HasModelAndOpt
 from .scopes import BACKWARD, BEGUN, LOSS, PREDICTED, SKIPPED, STEPPED, Cursor, check_loss
 
@@ -47,6 +50,10 @@ Answers: TypeAlias = Mapping[str, frozenset[type]]
 
 Hostable: TypeAlias = Union[Callback[X, Y, P], Callable[[HasModelAndOpt], Callback[X, Y, P]]]
 """A callback, or a factory that is called with the trainer's model and optimizer: `partial(GradientClip, clip=0.1)`."""
+
+
+EVERYTHING: Final[Answers] = {name: legal_answers(spec) for name, spec in HOOKS.items()}
+"""Every hook, and all that it may answer: what a loop of typedcb's own does."""
 
 
 @attrs.frozen
@@ -74,8 +81,21 @@ def check_host(host: Host, callbacks: Iterable[SomeCallback]) -> None:
         CallbackError: It names the callback, the hook, the trainer and what to do instead.
     """
     for callback in callbacks:
-        for problem in unmet(host, type(callback)):
-            raise CallbackError(problem)
+        check_kind(host, type(callback))
+
+
+def check_kind(host: Host, kind: type[SomeCallback]) -> None:
+    """Refuses a class of callbacks that ask for what a trainer cannot do.
+
+    Args:
+        host: The trainer.
+        kind: The class.
+
+    Raises:
+        CallbackError: It names the callback, the hook, the trainer and what to do instead.
+    """
+    for problem in unmet(host, kind):
+        raise CallbackError(problem)
 
 
 def unmet(host: Host, kind: type[SomeCallback]) -> list[str]:
@@ -100,6 +120,27 @@ def unmet(host: Host, kind: type[SomeCallback]) -> list[str]:
                 f"do that there.{advice} A hook that never answers it says so: -> None."
             )
     return problems
+
+
+def kind_of(hostable: object) -> Optional[type[SomeCallback]]:
+    """The class of a callback, or of what a factory will make; None where a factory does not say.
+
+    A class says it, a partial of one too, and a function by its return type.
+
+    Args:
+        hostable: A callback or a factory.
+    """
+    if is_callback(hostable):
+        return type(hostable)
+    made_by: object = hostable
+    while isinstance(made_by, partial):
+        made_by = cast("partial[object]", made_by).func
+    if inspect.isfunction(made_by):
+        try:
+            made_by = typing.get_type_hints(made_by).get("return")
+        except (NameError, TypeError, AttributeError):  # a name that only the type checker knows
+            return None
+    return cast("type[SomeCallback]", made_by) if inspect.isclass(made_by) and issubclass(made_by, Callback) else None
 
 
 def made_for(parts: HasModelAndOpt, hostable: Sequence[Hostable[X, Y, P]]) -> list[Callback[X, Y, P]]:
@@ -179,10 +220,13 @@ class Hosted(FitScope[X, Y, P], Generic[X, Y, P]):
         loop: The callbacks.
         n_epochs: How many epochs the fit is to reach, counted from 0.
         start_epoch: The first epoch that runs.
+        resume: Where an earlier fit was left, between two epochs; `restore` is called after begin_fit.
     """
 
-    def __init__(self, loop: Loop[X, Y, P], n_epochs: int, start_epoch: int = 0) -> None:
-        super().__init__(loop, n_epochs, start_epoch)
+    def __init__(
+        self, loop: Loop[X, Y, P], n_epochs: int, start_epoch: int = 0, resume: Optional[Resumption] = None
+    ) -> None:
+        super().__init__(loop, n_epochs, start_epoch, resume)
         self._turn: Optional[Turn[X, Y, P]] = None
         self._train: Optional[Turn[X, Y, P]] = None
 
