@@ -126,7 +126,8 @@ class Cell(State, Generic[T]):
         Raises:
             TypeError: Always.
         """
-        raise TypeError(f"{self.name or 'a cell'} is no truth value itself: ask for its .value, which is {self.value!r}.")
+        name = self.name or "a cell"
+        raise TypeError(f"{name} is no truth value itself: ask for its .value, which is {self.value!r}.")
 
     @override
     def __repr__(self) -> str:
