@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -49,6 +50,7 @@ from typedcb.callbacks import (
 )
 from typedcb.errors import BatchError
 from typedcb.loop import Position, Resumption
+from typedcb.trace import Trace, read
 
 
 def objective(name: str, *cbs: Any, lr: float = 1.0, **kwargs: Any) -> Objective[Any, Any, Any, Weight]:
@@ -639,3 +641,13 @@ def test_the_position_has_the_steps_of_each_objective_and_a_fit_goes_on_from_the
                 take_turn(batch, a)
     assert mine.of("begin_batch")[-1].step == 4
     assert (a.steps, b.steps) == (5, 2)
+
+
+def test_a_trace_of_the_loop_records_the_turns_of_all_objectives(tmp_path: Path) -> None:
+    a, b = objective("a", SmoothLoss()), objective("b", AvgStats())
+    run(Loop([Trace(a, tmp_path / "trace")], objectives=[a, b]), a, b, n=1)
+    (traced,) = read(tmp_path / "trace").runs
+    assert [event.hook for event in traced.events] == [
+        *(*AROUND[0], "begin_batch", *TURN[:-1], *TURN[:-1], *["after_batch"] * 3, *AROUND[1])
+    ]
+    assert [len(event.calls) for event in traced.events if event.hook == "after_loss"] == [1, 1]

@@ -15,7 +15,7 @@ from typing import Callable, Final, Generic, Iterable, Sequence, TypeVar, Union
 
 from .callback import Callback, SomeCallback, check_frozen, field_values, is_callback
 from .cell import State, View
-from .dispatch import Plan, plan_of
+from .dispatch import Plan, Watching, plan_of, watchings_of
 from .errors import CallbackError, DependencyError
 from .events import P, X, Y
 from .rules import shared_state_problem
@@ -219,8 +219,8 @@ class Group(ABC):
         """How many steps it has taken in the fit."""
 
     @abstractmethod
-    def arrange(self, order: Sequence[SomeCallback]) -> None:
-        """Takes the order in which its callbacks run, among those of others."""
+    def arrange(self, order: Sequence[SomeCallback], watchings: Sequence[Watching]) -> None:
+        """Takes the order in which its callbacks run, among those of others, and what stands around their hooks."""
 
     @abstractmethod
     def restart(self, steps: int) -> None:
@@ -346,8 +346,9 @@ class Attached(Generic[X, Y, P]):
         running = [everybody[index] for index in order]
         own = tuple(attachment[index] for index in order if index < len(attachment))
         states = [state for callback in running for state in own_states(callback).values()]
-        self._plan: Plan[X, Y, P] = plan_of(running, own, states)
+        watchings = watchings_of(running)
+        self._plan: Plan[X, Y, P] = plan_of(running, own, states, watchings)
         self._running = own
         for group in self._groups:
-            group.arrange(running)
+            group.arrange(running, watchings)
         self._attachment = attachment

@@ -118,7 +118,10 @@ class Plan(Generic[X, Y, P]):
 
 
 def plan_of(
-    callbacks: Sequence[SomeCallback], own: Sequence[Callback[X, Y, P]], states: Iterable[State]
+    callbacks: Sequence[SomeCallback],
+    own: Sequence[Callback[X, Y, P]],
+    states: Iterable[State],
+    watchings: Iterable[Watching] = (),
 ) -> Plan[X, Y, P]:
     """The plan of a loop.
 
@@ -126,6 +129,7 @@ def plan_of(
         callbacks: All that hear of the fit, in the order in which they run.
         own: Those of them that hear of the loop's own batches, in the same order.
         states: The cells of all.
+        watchings: What stands around the hooks.
     """
     those = tuple(states)
     plan: Plan[X, Y, P] = Plan(
@@ -142,10 +146,14 @@ def plan_of(
         reset_with_fit=tuple(state for state in those if state.reset in ("fit", "epoch")),
         reset_with_epoch=tuple(state for state in those if state.reset == "epoch"),
     )
-    for callback in callbacks:
-        if isinstance(callback, Watcher):
-            plan = _watched(plan, callback.watching(callbacks))
+    for watching in watchings:
+        plan = _watched(plan, watching)
     return plan
+
+
+def watchings_of(callbacks: Sequence[SomeCallback]) -> tuple[Watching, ...]:
+    """What the watchers among callbacks, which are in the order in which they run, stand around hooks with."""
+    return tuple(callback.watching(callbacks) for callback in callbacks if isinstance(callback, Watcher))
 
 
 def _watched(plan: Plan[X, Y, P], watching: Watching) -> Plan[X, Y, P]:

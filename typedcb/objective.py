@@ -25,7 +25,7 @@ from typing_extensions import TypeVar, override
 
 from .attach import Group, made_by
 from .callback import Callback, SomeCallback, field_values, is_callback
-from .dispatch import BatchPlan, Watcher, batch_plan, batch_watched
+from .dispatch import BatchPlan, Watching, batch_plan, batch_watched
 from .errors import CallbackError, LoopError
 from .events import P, X, Y
 from .scopes import ENDED, Cursor
@@ -106,21 +106,20 @@ class Objective(Group, Generic[X, Y, P, M]):
         return self._steps if self._under_way is None else self._under_way.steps
 
     @override
-    def arrange(self, order: Sequence[SomeCallback]) -> None:
+    def arrange(self, order: Sequence[SomeCallback], watchings: Sequence[Watching]) -> None:
         """Takes the order in which its callbacks run; a loop calls it.
 
         Args:
             order: All callbacks of the loop and of its objectives.
+            watchings: What stands around their hooks.
         """
         rank = {id(callback): place for place, callback in enumerate(order)}
         self._cbs = tuple(sorted(self._cbs, key=lambda callback: rank[id(callback)]))
         self._plan_train = batch_plan(self._cbs, "train")
         self._plan_valid = batch_plan(self._cbs, "valid")
-        for callback in order:
-            if isinstance(callback, Watcher):
-                watching = callback.watching(order)
-                self._plan_train = batch_watched(self._plan_train, watching)
-                self._plan_valid = batch_watched(self._plan_valid, watching)
+        for watching in watchings:
+            self._plan_train = batch_watched(self._plan_train, watching)
+            self._plan_valid = batch_watched(self._plan_valid, watching)
 
     @override
     def restart(self, steps: int) -> None:
