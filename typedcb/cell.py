@@ -25,6 +25,7 @@ from typing import (
     Generic,
     Iterator,
     Literal,
+    Optional,
     Protocol,
     TypeVar,
     cast,
@@ -36,6 +37,8 @@ from typing_extensions import TypeAlias, TypeIs, override
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from .events import Phase
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -60,7 +63,7 @@ class Readable(Protocol[T_co]):
 class State(ABC):
     """What a cell and a series have in common: a name, and when the loop resets it."""
 
-    __slots__ = ("__weakref__", "name", "reset", "saved")
+    __slots__ = ("__weakref__", "name", "phase", "reset", "saved")
 
     reset: Reset
     """When the loop gives it its initial value again: `"epoch"`, `"fit"` or `"never"`."""
@@ -71,12 +74,16 @@ class State(ABC):
     name: str
     """The class and field that it was declared as, such as `SmoothLoss.mean`."""
 
-    def __init__(self, reset: Reset, saved: bool, name: str) -> None:
+    phase: Optional[Phase]
+    """The data whose passes give it its value; None where it is not of one of them alone."""
+
+    def __init__(self, reset: Reset, saved: bool, name: str, phase: Optional[Phase] = None) -> None:
         if reset not in _RESETS:
             raise ValueError(f'reset is {reset!r}, and has to be "epoch", "fit" or "never".')
         self.reset = reset
         self.saved = saved
         self.name = name
+        self.phase = phase
         self.restart()
 
     @abstractmethod
@@ -95,7 +102,9 @@ class Cell(State, Generic[T]):
     initial: T
     """What the cell holds at first, and after each reset."""
 
-    def __init__(self, initial: T, *, reset: Reset = "fit", saved: bool = True, name: str = "") -> None:
+    def __init__(
+        self, initial: T, *, reset: Reset = "fit", saved: bool = True, name: str = "", phase: Optional[Phase] = None
+    ) -> None:
         """Holds the initial value.
 
         Args:
@@ -103,9 +112,10 @@ class Cell(State, Generic[T]):
             reset: When the loop gives it the initial value again.
             saved: Whether the value is part of the callback's state.
             name: The class and field that it was declared as; `cell` fills it in.
+            phase: The data whose passes give it its value.
         """
         self.initial = initial
-        super().__init__(reset, saved, name)
+        super().__init__(reset, saved, name, phase)
 
     @override
     def restart(self) -> None:
@@ -239,15 +249,17 @@ class StateFactory(Generic[C]):
         return self._make(self.name)
 
 
-def cell(initial: T, *, reset: Reset = "fit", saved: bool = True) -> Cell[T]:
+def cell(initial: T, *, reset: Reset = "fit", saved: bool = True, phase: Optional[Phase] = None) -> Cell[T]:
     """Declares a field that is a cell of its own in each instance.
 
     Args:
         initial: What the cell holds at first, and after each reset. Immutable.
         reset: When the loop gives it the initial value again: at the beginning of each epoch, of each fit, or never.
         saved: Whether the value is part of the callback's state.
+        phase: The data whose passes give it its value: a learner without validation data refuses what reads a cell of
+            `"valid"`, which would hold its initial value for ever.
     """
-    factory = StateFactory(lambda name: Cell(initial, reset=reset, saved=saved, name=name))
+    factory = StateFactory(lambda name: Cell(initial, reset=reset, saved=saved, name=name, phase=phase))
     made: Cell[T] = dataclasses.field(default_factory=factory, compare=False)
     return made
 

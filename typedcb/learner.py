@@ -31,8 +31,9 @@ from torch.optim import Optimizer
 from typing_extensions import Concatenate, ParamSpec, TypeAlias, override
 from typing_extensions import TypeVar as DefaultTypeVar
 
-from .attach import checked_made, made_by
+from .attach import checked_made, made_by, own_states
 from .callback import Callback, SomeCallback, field_values, is_callback
+from .cell import State, View
 from .data import DataBunch, batch_size
 from .device import device_of, placed
 from .errors import CallbackError, LoopError, NonFiniteError
@@ -40,6 +41,7 @@ from .evaluating import evaluating
 from .events import FitOutcome, P_co, X, X_co, Y, Y_co
 from .hooks import P_contra, Y_contra
 from .loop import FitScope, Loop, Position
+from .several import as_tuple
 from .summary import Summary, summarize
 
 if TYPE_CHECKING:
@@ -544,10 +546,12 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
         return made
 
     def _check_learner(self, callback: object) -> None:
-        """Refuses a callback that was made for another learner."""
+        """Refuses a callback that was made for another learner, or that reads what this one never measures."""
         if not is_callback(callback):
             return  # the loop refuses it, and says where it belongs
         for name, value in field_values(callback).items():
+            if not self._data.has_valid and name not in own_states(callback):
+                _check_filled(f"{type(callback).__name__}.{name}", value)
             if isinstance(value, Learner) and value is not self:
                 raise CallbackError(
                     f"{type(callback).__name__}.{name} is another learner than the one that it is attached to: make it "
@@ -558,6 +562,17 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
     def __repr__(self) -> str:
         names = ", ".join(type(callback).__name__ for callback in self.cbs)
         return f"Learner({type(self._model).__name__}, {type(self.opt).__name__}, cbs=[{names}])"
+
+
+def _check_filled(field: str, value: object) -> None:
+    """Refuses a field that reads a figure of the validation, for a learner that has no data for one."""
+    for part in as_tuple(value):
+        source = part.source if isinstance(part, View) else part
+        if isinstance(source, State) and source.phase == "valid":
+            raise CallbackError(
+                f"{field} reads {source.name}, which a validation gives its value, and the data has no valid_dl: pass "
+                f"one, DataBunch(train_dl, valid_dl), or watch a figure of the training."
+            )
 
 
 def _make_opt(

@@ -116,6 +116,7 @@ class WrongCells(AnyCallback):
     best: Cell[float] = cell(None)  # error
     total: Cell[float] = 0.0  # error
     wait: Cell[int] = cell(0, reset="batch")  # error
+    held: Cell[float] = cell(0.0, phase="test")  # error
     seen: Cell[int] = cell(0, resets="epoch")  # error
     items: Series[int] = series([])  # error
     mixed: Cell[int] = series()  # error

@@ -147,6 +147,7 @@ class SmoothLoss(AnyCallback):
     smooth: Cell[float] = cell(0.0)
     count: Cell[int] = cell(0, reset="epoch")
     best: Cell[Optional[float]] = cell(None, reset="never", saved=False)
+    held_out: Cell[float] = cell(0.0, phase="valid")
     history: Series[float] = series(reset="never")
     shapes: Series[tuple[int, ...]] = series(saved=False)
 

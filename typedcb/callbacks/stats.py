@@ -81,13 +81,13 @@ class AvgStats(Callback[object, Y_contra, P_contra], Generic[Y_contra, P_contra]
     train_loss: Cell[float] = cell(math.nan)
     """The mean training loss of the last epoch; nan before."""
 
-    valid_loss: Cell[float] = cell(math.nan)
+    valid_loss: Cell[float] = cell(math.nan, phase="valid")
     """The mean loss of the last validation; nan before."""
 
     train_metrics: Cell[tuple[float, ...]] = cell(())
     """The training means of the metrics that are functions; nan for the others."""
 
-    valid_metrics: Cell[tuple[float, ...]] = cell(())
+    valid_metrics: Cell[tuple[float, ...]] = cell((), phase="valid")
     """The metrics of the last validation, in their order."""
 
     train_sums: Cell[Sums] = cell(Sums(), reset="epoch")
