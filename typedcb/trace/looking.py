@@ -11,16 +11,16 @@ from __future__ import annotations
 import math
 import random
 import sys
-from typing import Callable, Final, Iterable, Mapping, Protocol, cast
+from typing import Final, Mapping, Protocol, Sequence, cast
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from typing_extensions import TypeIs
 
-from ..cell import Series, State
+from ..cell import Cell, Series, State
 from .records import Value, WeightValue
-from .summaries import Summarizer, digest, has_contents, norm, plain
+from .summaries import Summarizer, digest, has_contents, norms, plain, tensor_digest
 
 
 class Watched(Protocol):
@@ -45,38 +45,42 @@ class Cells:
     """
 
     def __init__(self, states: Mapping[str, State], summarize: Summarizer) -> None:
-        self._states = [(f"cells:{name}", state) for name, state in states.items()]
-        self._marks: list[object] = [_NEVER] * len(self._states)
+        self._cells = [(f"cells:{name}", state) for name, state in states.items() if _is_cell(state)]
+        self._series = [(f"cells:{name}", state) for name, state in states.items() if _is_series(state)]
+        self._held: list[object] = [_NEVER] * len(self._cells)
+        self._lengths = [(0, -1)] * len(self._series)
         self._values: dict[str, Value] = {}
         self._summarize = summarize
 
     def changes(self, *, hook: str, opening: bool) -> dict[str, Value]:
         """What has changed since it was last asked."""
         found: dict[str, Value] = {}
-        for place, (name, state) in enumerate(self._states):
-            last = self._marks[place]
-            mark: object
-            if _is_series(state):
-                mark = (id(state._items), len(state))  # a series that is emptied begins another list
-                if mark == last:
-                    continue
-                value: Value = self._summarize.history(state)
-            else:
-                mark = getattr(state, "value", None)  # a cell's, of its own type
-                if mark is last:
-                    continue
-                value = self._summarize(mark)
-            self._marks[place] = mark
-            if name not in self._values or not same(value, self._values[name]):
-                self._values[name] = found[name] = value
+        held, lengths = self._held, self._lengths
+        for place, (name, cell) in enumerate(self._cells):
+            if cell.value is not held[place]:
+                held[place] = cell.value
+                self._note(found, name, self._summarize(cell.value))
+        for place, (name, series) in enumerate(self._series):
+            length = (id(series._items), len(series._items))  # a series that is emptied begins another list
+            if length != lengths[place]:
+                lengths[place] = length
+                self._note(found, name, self._summarize.history(series))
         return found
+
+    def _note(self, found: dict[str, Value], name: str, value: Value) -> None:
+        if name not in self._values or not same(value, self._values[name]):
+            self._values[name] = found[name] = value
+
+
+_NEVER: Final = object()
+
+
+def _is_cell(state: State) -> TypeIs[Cell[object]]:
+    return isinstance(state, Cell)
 
 
 def _is_series(state: State) -> TypeIs[Series[object]]:
     return isinstance(state, Series)
-
-
-_NEVER: Final = object()
 
 
 def same(one: Value, other: Value) -> bool:
@@ -85,63 +89,49 @@ def same(one: Value, other: Value) -> bool:
     return one is other or both_nan or (type(one) is type(other) and one == other)
 
 
-_Key = tuple[int, int]
-
-
 class _Tensors:
     """Named tensors: which of them have changed, and all of them together.
 
     Args:
         kind: What they are, such as `weights`.
         each: Whether each of them is told of, beside all of them together.
-        sync: Whether those of other devices than the CPU are fetched.
     """
 
-    def __init__(self, kind: str, *, each: bool, sync: bool) -> None:
+    def __init__(self, kind: str, *, each: bool) -> None:
         self._kind = kind
         self._each = each
-        self._sync = sync
-        self._keys: dict[str, _Key] = {}
         self._values: dict[str, WeightValue] = {}
 
     def forget(self) -> None:
         """Forgets what they were, so that all of them are told of."""
-        self._keys.clear()
         self._values.clear()
 
-    def look(self, tensors: Iterable[tuple[str, Tensor]], fully: Callable[[Tensor], bool]) -> dict[str, Value]:
+    def look(self, tensors: Sequence[tuple[str, Tensor]]) -> dict[str, Value]:
         """What has changed of them.
 
         Args:
-            tensors: By name.
-            fully: Whether a tensor is hashed whatever its count of changes says.
+            tensors: Those that may have changed, by name.
         """
-        found: dict[str, Value] = {}
+        changed: list[tuple[str, Tensor, bytes]] = []
         for name, tensor in tensors:
-            if not has_contents(tensor) or (tensor.device.type != "cpu" and not self._sync):
-                continue
-            key = (tensor.data_ptr(), -1 if tensor.is_inference() else tensor._version)
-            if key == self._keys.get(name) and key[1] >= 0 and not fully(tensor):
-                continue
-            self._keys[name] = key
             own = plain(tensor)
-            hashed = digest(own)
+            hashed = tensor_digest(own)
             last = self._values.get(name)
             if last is None or last.hash != hashed:
-                self._values[name] = WeightValue(hashed, _norm(own))
-                if self._each:
-                    found[f"{self._kind}:{name}"] = self._values[name]
-                else:
-                    found = {self._kind: None}
-        if found:
-            every = self._values.values()
-            total = WeightValue(digest(*(value.hash for value in every)), math.hypot(*(value.norm for value in every)))
-            return {self._kind: total, **(found if self._each else {})}
-        return found
+                changed.append((name, own, hashed))
+        if not changed:
+            return {}
+        for (name, _, hashed), length in zip(changed, norms([own for _, own, _ in changed]), strict=True):
+            self._values[name] = WeightValue(hashed, length)
+        every = self._values.values()
+        total = WeightValue(digest(*(value.hash for value in every)), math.hypot(*(value.norm for value in every)))
+        each = [name for name, _, _ in changed] if self._each else []
+        return {self._kind: total, **{f"{self._kind}:{name}": self._values[name] for name in each}}
 
 
-def _norm(tensor: Tensor) -> float:
-    return norm(tensor if tensor.is_floating_point() or tensor.is_complex() else tensor.double())
+def _countable(tensor: Tensor, sync: bool) -> bool:
+    """Whether a tensor can be hashed, and counts its changes."""
+    return has_contents(tensor) and not tensor.is_inference() and (sync or tensor.device.type == "cpu")
 
 
 _AT_ALL: Final = frozenset({"begin_fit", "begin_epoch", "after_step", "begin_validate", "after_validate", "after_fit"})
@@ -160,20 +150,39 @@ class Weights:
 
     def __init__(self, model: nn.Module, *, each: bool, sync: bool, thorough: bool) -> None:
         self._model = model
-        self._tensors = _Tensors("weights", each=each, sync=sync)
+        self._tensors = _Tensors("weights", each=each)
+        self._sync = sync
         self._thorough = thorough
-        self._named: list[tuple[str, Tensor]] = []
-        self._buffers: set[int] = set()
+        self._take_stock()
+
+    def _take_stock(self) -> None:
+        """Sees which tensors the model has; between two epochs it may get others."""
+        self._buffers = [
+            (name, buffer) for name, buffer in self._model.named_buffers() if _countable(buffer, self._sync)
+        ]
+        weights = [(name, weight) for name, weight in self._model.named_parameters() if _countable(weight, self._sync)]
+        self._named = [*weights, *self._buffers]
+        self._counts = [-1] * len(self._named)
 
     def changes(self, *, hook: str, opening: bool) -> dict[str, Value]:
         """What has changed since it was last asked."""
-        if not self._named or (opening and hook == "begin_epoch"):
-            buffers = list(self._model.named_buffers())
-            self._named = [*self._model.named_parameters(), *buffers]
-            self._buffers = {id(buffer) for _, buffer in buffers}
-        everything = self._thorough or (opening and hook in _AT_ALL)
-        # batch norm changes its buffers without counting it
-        return self._tensors.look(self._named, lambda tensor: everything or (opening and id(tensor) in self._buffers))
+        if opening and hook == "begin_epoch":
+            self._take_stock()
+        counts = [tensor._version for _, tensor in self._named]
+        if self._thorough or (opening and hook in _AT_ALL):
+            those = self._named
+        elif opening and hook == "after_pred":  # batch norm changes its buffers without counting it
+            those = [*self._counted(counts), *self._buffers]
+        elif counts != self._counts:
+            those = self._counted(counts)
+        else:
+            return {}
+        self._counts = counts
+        return self._tensors.look(those)
+
+    def _counted(self, counts: list[int]) -> list[tuple[str, Tensor]]:
+        """What has counted changes since it was last looked at."""
+        return [named for named, now, last in zip(self._named, counts, self._counts, strict=True) if now != last]
 
 
 class Gradients:
@@ -187,20 +196,30 @@ class Gradients:
     """
 
     def __init__(self, model: nn.Module, *, each: bool, sync: bool, thorough: bool) -> None:
-        self._named = list(model.named_parameters())
-        self._tensors = _Tensors("gradients", each=each, sync=sync)
+        self._weights = list(model.named_parameters())
+        self._tensors = _Tensors("gradients", each=each)
+        self._sync = sync
         self._thorough = thorough
+        self._counts: dict[str, tuple[int, int]] = {}
 
     def changes(self, *, hook: str, opening: bool) -> dict[str, Value]:
         """What has changed since it was last asked."""
         if hook not in ("after_backward", "after_step"):
             return {}
-        begins = opening and hook == "after_backward"
-        if begins:
+        if opening and hook == "after_backward":
             self._tensors.forget()
-        there = ((name, weight.grad) for name, weight in self._named if weight.grad is not None)
-        everything = self._thorough or begins
-        return self._tensors.look(there, lambda _: everything)
+            self._counts.clear()
+        those: list[tuple[str, Tensor]] = []
+        for name, weight in self._weights:
+            grad = weight.grad
+            if grad is None:
+                continue
+            count = (id(grad), grad._version)
+            if self._thorough or count != self._counts.get(name):
+                self._counts[name] = count
+                if _countable(grad, self._sync):
+                    those.append((name, grad))
+        return self._tensors.look(those) if those else {}
 
 
 class Hypers:
@@ -214,10 +233,20 @@ class Hypers:
     def __init__(self, opt: Optimizer, summarize: Summarizer) -> None:
         self._opt = opt
         self._summarize = summarize
+        self._held: list[object] = []
         self._last: dict[str, Value] = {}
 
     def changes(self, *, hook: str, opening: bool) -> dict[str, Value]:
         """What has changed since it was last asked."""
+        held: list[object] = [
+            (value.data_ptr(), value._version) if isinstance(value, Tensor) else value
+            for group in self._opt.param_groups
+            for name, value in group.items()
+            if name != "params"
+        ]
+        if held == self._held:
+            return {}
+        self._held = held
         now = hypers(self._opt, self._summarize)
         found = {name: value for name, value in now.items() if not same(value, self._last.get(name, _UNKNOWN))}
         self._last = now
@@ -239,8 +268,14 @@ def hypers(opt: Optimizer, summarize: Summarizer) -> dict[str, Value]:
     }
 
 
+_WHERE_ALL: Final = frozenset({"begin_fit", "begin_epoch", "begin_batch", "begin_validate", "after_fit"})
+"""The events at whose beginning the generators of Python and numpy are looked at: that takes 0.1 ms."""
+
+
 class RandomNumbers:
     """The states of the generators of torch, of Python and of numpy, where it is imported; as hashes.
+
+    Torch's is looked at after every turn; the others when a batch, an epoch, a validation or a fit begins.
 
     Args:
         sync: Whether those of CUDA devices are fetched too.
@@ -248,13 +283,20 @@ class RandomNumbers:
 
     def __init__(self, *, sync: bool) -> None:
         self._sync = sync
+        self._torch = torch.empty(0, dtype=torch.uint8)
         self._last: dict[str, Value] = {}
 
     def changes(self, *, hook: str, opening: bool) -> dict[str, Value]:
         """What has changed since it was last asked."""
-        now = random_hashes(sync=self._sync)
-        found = {name: value for name, value in now.items() if value != self._last.get(name)}
-        self._last = now
+        state = torch.default_generator.get_state()
+        found: dict[str, Value] = {}
+        if not torch.equal(state, self._torch):
+            self._torch = state
+            found["random:torch"] = _number(tensor_digest(state))
+        if opening and hook in _WHERE_ALL:
+            for name, value in _other_hashes(sync=self._sync).items():
+                if value != self._last.get(name):
+                    self._last[name] = found[name] = value
         return found
 
 
@@ -268,17 +310,19 @@ class _Keys(Protocol):
 
 def random_hashes(*, sync: bool) -> dict[str, Value]:
     """A hash of the state of each generator: `random:torch`, `random:python`, `random:numpy`, `random:cuda`."""
-    found: dict[str, Value] = {
-        "random:torch": _number(digest(torch.get_rng_state())),
-        "random:python": hash(random.getstate()[1]) & (1 << 63) - 1,  # of integers alone: the same in every process
-    }
+    return {"random:torch": _number(tensor_digest(torch.default_generator.get_state())), **_other_hashes(sync=sync)}
+
+
+def _other_hashes(*, sync: bool) -> dict[str, Value]:
+    # of integers alone, a hash is the same in every process
+    found: dict[str, Value] = {"random:python": hash(random.getstate()[1]) & (1 << 63) - 1}
     if "numpy" in sys.modules:
         import numpy as np  # noqa: PLC0415  # imported already
 
         _, keys, position, *_ = cast("tuple[str, _Keys, int, int, float]", np.random.get_state(legacy=True))
         found["random:numpy"] = _number(digest(keys.tobytes(), position.to_bytes(8, "little")))
     if sync and torch.cuda.is_available():
-        found["random:cuda"] = _number(digest(*torch.cuda.get_rng_state_all()))
+        found["random:cuda"] = _number(digest(*(tensor_digest(state) for state in torch.cuda.get_rng_state_all())))
     return found
 
 

@@ -15,7 +15,7 @@ from typing import Callable, Final, Generic, Literal, Optional, Sequence, Union
 import attrs
 import msgspec
 import torch
-from torch import nn
+from torch import Tensor, nn
 from typing_extensions import TypeAlias
 
 from .. import hooks
@@ -85,7 +85,7 @@ class Options:
 
 _POSITION: Final = ("phase", "epoch", "index", "step")
 _PAYLOAD: Final = ("xb", "yb", "pred", "loss")
-_KEPT: Final = (*_PAYLOAD, "n_batches")
+_MISSING: Final = object()
 
 
 class _Turn(Generic[E]):
@@ -174,6 +174,9 @@ class Recorder:
         self._zero = 0.0
         self._number = 0
         self._fields: dict[str, Value] = {}
+        self._held: dict[str, tuple[object, int]] = {}
+        self._n_batches: Value = None
+        self._payload_names = tuple(name for name in _PAYLOAD if name in options.fields)
         self._summarize = Summarizer(options.hashes, options.stats, options.sync)
         self._watched: tuple[Watched, ...] = ()
 
@@ -206,7 +209,7 @@ class Recorder:
             spec.name,
             begun - self._zero,
             0.0,
-            fields=self._new_fields(event),
+            fields=self._first_fields(event),
             before=self._changes(spec.name, opening=True),
         )
         self._number += 1
@@ -236,7 +239,7 @@ class Recorder:
             ended - begun,
             None if answer is None or failed else type(answer).__name__,
             answer.reason if isinstance(answer, Cancel) else "",
-            self._new_fields(event if answered is None else answered, only=_PAYLOAD),
+            self._payload(event if answered is None else answered),
             self._changes(spec.name, opening=False),
             error_value(answer) if isinstance(answer, BaseException) and failed else None,
         )
@@ -261,20 +264,36 @@ class Recorder:
 
     def _forget_batch(self) -> None:
         self._summarize.forget()
-        for name in _PAYLOAD:
-            self._fields.pop(name, None)
+        self._held.clear()
+        self._fields.clear()
 
-    def _new_fields(self, event: msgspec.Struct, only: Optional[Sequence[str]] = None) -> dict[str, Value]:
-        """The fields of an event, without those of a batch that are as they were recorded last."""
-        found: dict[str, Value] = {}
+    def _first_fields(self, event: msgspec.Struct) -> dict[str, Value]:
+        """The fields of an event, without those that are as they were recorded last."""
+        found = self._payload(event)
         for name in event.__struct_fields__:
-            left_out = name in _POSITION or (name in _PAYLOAD and name not in self._options.fields)
-            if left_out or (only is not None and name not in only):
+            if name in _POSITION or name in _PAYLOAD:
                 continue
             value = self._field(getattr(event, name))
-            if name not in _KEPT:
+            if name != "n_batches" or value != self._n_batches:
                 found[name] = value
-            elif name not in self._fields or not same(value, self._fields[name]):
+            if name == "n_batches":
+                self._n_batches = value
+        return found
+
+    def _payload(self, event: msgspec.Struct) -> dict[str, Value]:
+        """What of an event's xb, yb, pred and loss is not as it was recorded last."""
+        found: dict[str, Value] = {}
+        for name in self._payload_names:
+            held: object = getattr(event, name, _MISSING)
+            if held is _MISSING:
+                continue
+            count = held._version if isinstance(held, Tensor) and not held.is_inference() else -1
+            last = self._held.get(name)
+            if last is not None and last[0] is held and last[1] == count >= 0:
+                continue
+            self._held[name] = (held, count)
+            value = self._summarize(held)
+            if name not in self._fields or not same(value, self._fields[name]):
                 self._fields[name] = found[name] = value
         return found
 
@@ -296,7 +315,8 @@ class Recorder:
     def _begin_run(self, kind: Literal["fit", "validation"]) -> None:
         self._kind = kind
         self._number = 0
-        self._fields.clear()
+        self._n_batches = None
+        self._forget_batch()
         self._summarize = Summarizer(self._options.hashes, self._options.stats, self._options.sync, self._names)
         self._watched = tuple(self._watchers())
         self._writer = self._open_writer()
@@ -307,7 +327,7 @@ class Recorder:
         self._write(end)
         writer, self._writer = self._writer, None
         self._watched = ()
-        self._summarize.forget()
+        self._forget_batch()
         if writer is not None:
             self._safely(writer.close)
 
