@@ -44,6 +44,7 @@ from .events import (
 )
 from .hooks import HOOKS, P_contra, X_contra, Y_contra
 from .outcomes import CancelTrain, InBatch, InEpoch, SkipBackward, SkipStep, SkipValidate, SkipZeroGrad
+from .ranks import Where, ranks_problem
 from .rules import (
     annotations_of,
     frozen_problem,
@@ -160,6 +161,8 @@ def _field_problems(cls: type) -> Iterator[tuple[str, str]]:
             problem = phases_problem(value)
         if name == "order" and not _is_field(value):
             problem = order_problem(value)
+        if name == "ranks" and not _is_field(value):
+            problem = ranks_problem(value)
         if problem:
             yield name, problem
     yield from mutable_attributes(cls)
@@ -221,6 +224,9 @@ class Callback(Generic[X_contra, Y_contra, P_contra]):
 
     phases: ClassVar[tuple[Phase, ...]] = BOTH_PHASES
     """The data whose batches it is told of: `("train",)`, `("valid",)` or both."""
+
+    ranks: ClassVar[Where] = "all"
+    """The processes that it runs in, where a fit has several: `"all"`, or `"main"` for the first one alone."""
 
     def begin_fit(self, event: BeginFit, /) -> Optional[CancelTrain]:
         """A fit begins."""

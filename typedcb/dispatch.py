@@ -13,7 +13,7 @@ how a trace sees every turn, and why a loop without one pays nothing for it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Callable, Final, Generic, Iterable, Optional, Protocol, Sequence, TypeVar, Union, cast
+from typing import TYPE_CHECKING, Callable, Final, Generic, Iterable, Optional, Protocol, Sequence, TypeVar, Union, cast
 
 import attrs
 import msgspec
@@ -46,6 +46,9 @@ from .events import (
 )
 from .hooks import HookSpec
 from .outcomes import Cancel, Skip
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 E = TypeVar("E", bound=msgspec.Struct)
 
@@ -97,6 +100,8 @@ class BatchPlan(Generic[X, Y, P]):
     after_step: Listeners[AfterStep[X, Y, P]]
     after_cancel_batch: Listeners[AfterCancelBatch[X, Y, P]]
     after_batch: Listeners[AfterBatch[X, Y, P]]
+    backward: Optional[Callable[[Tensor], object]] = None
+    """How the gradients are computed, where torch's own backward is not all of it."""
 
 
 @attrs.frozen
@@ -147,7 +152,7 @@ def plan_of(
         reset_with_epoch=tuple(state for state in those if state.reset == "epoch"),
     )
     for watching in watchings:
-        plan = _watched(plan, watching)
+        plan = watched(plan, watching)
     return plan
 
 
@@ -156,7 +161,7 @@ def watchings_of(callbacks: Sequence[SomeCallback]) -> tuple[Watching, ...]:
     return tuple(callback.watching(callbacks) for callback in callbacks if isinstance(callback, Watcher))
 
 
-def _watched(plan: Plan[X, Y, P], watching: Watching) -> Plan[X, Y, P]:
+def watched(plan: Plan[X, Y, P], watching: Watching) -> Plan[X, Y, P]:
     """A plan with somebody around its hooks."""
     return Plan(
         begin_fit=watching.around(hooks.BEGIN_FIT, plan.begin_fit),
@@ -184,6 +189,7 @@ def batch_watched(plan: BatchPlan[X, Y, P], watching: Watching) -> BatchPlan[X, 
         after_step=watching.around(hooks.AFTER_STEP, plan.after_step),
         after_cancel_batch=watching.around(hooks.AFTER_CANCEL_BATCH, plan.after_cancel_batch),
         after_batch=watching.around(hooks.AFTER_BATCH, plan.after_batch),
+        backward=plan.backward,
     )
 
 

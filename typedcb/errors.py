@@ -8,6 +8,8 @@
     ├── BatchError (ValueError)         data that cannot be trained on: no batch, no pair, a loss that is no scalar
     ├── NonFiniteError (FloatingPointError)  nan or infinity, in a batch, a loss, a gradient or the weights
     ├── TraceError (OSError)            a trace that cannot be written or read
+    ├── EngineError (RuntimeError)      an engine cannot do what it was asked for, or its processes differ
+    │   └── PeerError                   another process of the fit has failed, or is gone
     └── CheckpointError (OSError)       a checkpoint that cannot be written, found or used
         ├── CheckpointWriteError        it could not be written; what was there before is as it was
         ├── CorruptCheckpointError      its files are not what was written, or not what a checkpoint may hold
@@ -54,6 +56,26 @@ class NonFiniteError(TypedcbError, FloatingPointError):
 
 class LogWarning(UserWarning):
     """What a callback shows or logs could not be written; the fit goes on without it."""
+
+
+class EngineError(TypedcbError, RuntimeError):
+    """An engine cannot do what it was asked for, or its processes do not do the same."""
+
+
+class PeerError(EngineError):
+    """Another process of the fit has failed, or is gone: this one ends with it.
+
+    Args:
+        message: Which process, where and why, in words.
+        ranks: The processes that failed.
+    """
+
+    ranks: tuple[int, ...]
+    """The processes that failed."""
+
+    def __init__(self, message: str, ranks: tuple[int, ...] = ()) -> None:
+        super().__init__(message)
+        self.ranks = ranks
 
 
 class TraceError(TypedcbError, OSError):

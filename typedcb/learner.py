@@ -34,13 +34,14 @@ from typing_extensions import TypeVar as DefaultTypeVar
 from .attach import checked_made, made_by, own_states
 from .callback import Callback, SomeCallback, field_values, is_callback
 from .cell import State, View
-from .data import DataBunch, batch_size
-from .device import device_of, placed
+from .data import DataBunch, batch_size, length_of
+from .device import placed
+from .engine import Engine, engine_of
 from .errors import CallbackError, LoopError, NonFiniteError
 from .evaluating import evaluating
 from .events import FitOutcome, P_co, X, X_co, Y, Y_co
 from .hooks import P_contra, Y_contra
-from .loop import FitScope, Loop, Position
+from .loop import FitScope, Loop, Position, ValidationScope
 from .several import as_tuple
 from .summary import Summary, summarize
 
@@ -86,22 +87,6 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
         Y_co: The targets of a batch.
         P_co: What the model makes of the inputs.
         M_co: The model's own class.
-
-    Args:
-        model: Called with `xb`. It is moved to `device`, if one is given.
-        data: The training and the validation batches.
-        loss_func: Called with the prediction and `yb`; gives a scalar. A function, or a module such as
-            `nn.CrossEntropyLoss()`.
-        opt_func: Called with the parameters; gives the optimizer, which is there from then on.
-        cbs: Callback instances.
-        cb_funcs: Factories, each called with this learner, such as `partial(GradientClip, clip=0.1)`.
-        splitter: Splits the model's parameters into groups, for one learning rate each; one group by default.
-        device: Where to compute; where the model is by default. Batches are brought there.
-
-    Raises:
-        CallbackError: An instance stands among the factories, a factory among the instances, or a callback is unsound.
-        DependencyError: What a callback depends on is missing, or there is a circle.
-        ValueError: The splitter leaves trainable parameters out, or the optimizer is over another model.
     """
 
     opt: Optimizer
@@ -119,6 +104,7 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
         *,
         splitter: Optional[Callable[[M], Sequence[Iterable[nn.Parameter]]]] = None,
         device: Union[torch.device, str, None] = None,
+        engine: Optional[Engine] = None,
     ) -> None: ...
     @overload
     def __init__(
@@ -132,6 +118,7 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
         *,
         splitter: Optional[Callable[[M_co], Sequence[Iterable[nn.Parameter]]]] = None,
         device: Union[torch.device, str, None] = None,
+        engine: Optional[Engine] = None,
     ) -> None: ...
     def __init__(
         self,
@@ -144,14 +131,37 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
         *,
         splitter: _Unchecked = None,
         device: Union[torch.device, str, None] = None,
+        engine: Optional[Engine] = None,
     ) -> None:
-        self._model: M_co = model if device is None else model.to(device)
-        self._data: DataBunch[X_co, Y_co] = data
+        """Makes the optimizer and the callbacks, and attaches them.
+
+        Args:
+            model: Called with `xb`. It is moved to `device`, if one is given.
+            data: The training and the validation batches.
+            loss_func: Called with the prediction and `yb`; gives a scalar. A function, or a module such as
+                `nn.CrossEntropyLoss()`.
+            opt_func: Called with the parameters; gives the optimizer, which is there from then on.
+            cbs: Callback instances.
+            cb_funcs: Factories, each called with this learner, such as `partial(GradientClip, clip=0.1)`.
+            splitter: Splits the model's parameters into groups, for one learning rate each; one group by default.
+            device: Where to compute; where the model is by default. Batches are brought there.
+            engine: The processes to compute in, such as a `TorchEngine`: each has its share of every batch. One by
+                default.
+
+        Raises:
+            CallbackError: An instance stands among the factories, a factory among the instances, or a callback is
+                unsound.
+            DependencyError: What a callback depends on is missing, or there is a circle.
+            ValueError: The splitter leaves trainable parameters out, or the optimizer is over another model.
+        """
+        self._engine = engine_of(engine)
+        self._model: M_co = model
+        self._device = self._engine.prepare(self._model, device)
+        self._data: DataBunch[X_co, Y_co] = data if engine is None else _split(data, engine)
         self._loss_func: Callable[..., Tensor] = loss_func  # the property beside it says what it takes
-        self._device = device_of(self._model)
         self.opt = _make_opt(self._model, opt_func, splitter)
         self._busy = False
-        self._loop: Loop[X_co, Y_co, P_co] = Loop()
+        self._loop: Loop[X_co, Y_co, P_co] = Loop(engine=engine)
         self._loop.add(*self._made(cbs, cb_funcs))
 
     @property
@@ -173,6 +183,11 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
     def device(self) -> torch.device:
         """Where the model is, and where its batches are brought."""
         return self._device
+
+    @property
+    def engine(self) -> Engine:
+        """The processes that it computes in."""
+        return self._engine
 
     @property
     def cbs(self) -> tuple[Callback[X_co, Y_co, P_co], ...]:
@@ -209,19 +224,22 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
             CheckpointError: There is no sound checkpoint to go on from, or it does not fit; nothing of it was copied.
             ExceptionGroup: Ending the fit went wrong as well; all errors are in it, the first one first.
         """
-        model, loss_func = self._model, self._loss_func
+        model, loss_func, engine = self._model, self._loss_func, self._engine
         with (
             self._alone(),
+            engine.running(),
             self.added(*self._made(cbs, cb_funcs)),
             self._scope(n_epochs, resume, on_mismatch) as fit,
         ):
             for epoch in fit.epochs():
+                forward = engine.forward(model)
                 for batch in epoch.train(placed(self._data.train_dl, self._device)):
-                    out = batch.pred(model(batch.xb))
+                    out = batch.pred(forward(batch.xb))
                     if not out.cancelled:
                         out.loss(loss_func(out.pred, out.yb)).backward().step(self.opt)
                 self._check_alive(fit)
                 if self._data.has_valid:
+                    engine.before_evaluating(model)
                     with evaluating(model):
                         for held_out in epoch.validate(placed(self._data.valid_dl, self._device)):
                             seen = held_out.pred(model(held_out.xb))
@@ -238,11 +256,30 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
             from .state import resumption  # noqa: PLC0415  # most fits begin at their beginning
             from .store import found, read  # noqa: PLC0415  # as said
 
-            taken_up = resumption(self, read(found(resume)), on_mismatch or {})
+            path = found(resume)
+            self._engine.compare({"the checkpoint to go on from": path.name})
+            taken_up = resumption(self, read(path), on_mismatch or {})
+        self._engine.compare(
+            {
+                "n_epochs": n_epochs,
+                "the number of training batches": length_of(self._data.train_dl),
+                "the number of validation batches": length_of(self._data.valid_dl) if self._data.has_valid else 0,
+            }
+        )
         scope = self._loop.fit(n_epochs, resume=taken_up)
         self._model.train()
         self.opt.zero_grad()  # an earlier fit that failed after backward has left its gradients
         return scope
+
+    @contextmanager
+    def _validation(
+        self, cbs: Sequence[Callback[X_co, Y_co, P_co]]
+    ) -> Generator[ValidationScope[X_co, Y_co, P_co], None, None]:
+        """A validation outside of any fit, the model ready for it."""
+        with self._alone(), self._engine.running(), self.added(*cbs):
+            self._engine.before_evaluating(self._model)
+            with evaluating(self._model), self._loop.validation() as scope:
+                yield scope
 
     @contextmanager
     def _alone(self) -> Generator[None, None, None]:
@@ -336,17 +373,19 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
         Raises:
             BatchError: There is no validation data.
         """
-        batches = self._data.valid_dl if dl is None else dl
+        batches = self._data.valid_dl if dl is None else self._engine.split("dl", dl)
         total, samples = torch.zeros((), device=self._device), 0
-        with self._alone(), self.added(*cbs), evaluating(self._model), self._loop.validation() as scope:
+        with self._validation(cbs) as scope:
             for batch in scope.validate(placed(batches, self._device)):
                 out = batch.pred(self._model(batch.xb))
                 if out.cancelled:
                     continue
                 seen = out.loss(self._loss_func(out.pred, out.yb))
-                if not seen.cancelled:
-                    total, samples = total + seen.value * batch_size(out.yb), samples + batch_size(out.yb)
-        return float(total / samples)
+                size = self._engine.counted(batch_size(out.yb))
+                if size and not seen.cancelled:
+                    total, samples = total + seen.value * size, samples + size
+            loss_sum, n_samples = self._engine.total((float(total), samples))
+        return loss_sum / n_samples if n_samples else math.nan
 
     def predict(
         self,
@@ -356,7 +395,8 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
         """The model's predictions, batch by batch.
 
         The callbacks' hooks of a validation batch are called (so that one that changes batches changes these too), but
-        no loss is computed. A batch that a callback cancels is left out.
+        no loss is computed. A batch that a callback cancels is left out. Over several processes each rank has the
+        predictions of its own share of each batch.
 
         Args:
             dl: Batches to predict on; the validation data by default.
@@ -368,12 +408,12 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
         Raises:
             BatchError: There is no validation data.
         """
-        batches = self._data.valid_dl if dl is None else dl
+        batches = self._data.valid_dl if dl is None else self._engine.split("dl", dl)
         predictions: list[P_co] = []
-        with self._alone(), self.added(*cbs), evaluating(self._model), self._loop.validation() as scope:
+        with self._validation(cbs) as scope:
             for batch in scope.predict(placed(batches, self._device)):
                 out = batch.pred(self._model(batch.xb))
-                if not out.cancelled:
+                if not out.cancelled and self._engine.counted(1):
                     predictions.append(out.pred)
         return predictions
 
@@ -463,6 +503,7 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
     def add(
         self,
         factory: Callable[Concatenate[Learner[X_co, Y_co, P_co, M_co], PS], C],
+        /,
         *args: PS.args,
         **kwargs: PS.kwargs,
     ) -> C:
@@ -573,6 +614,12 @@ def _check_filled(field: str, value: object) -> None:
                 f"{field} reads {source.name}, which a validation gives its value, and the data has no valid_dl: pass "
                 f"one, DataBunch(train_dl, valid_dl), or watch a figure of the training."
             )
+
+
+def _split(data: DataBunch[X, Y], engine: Engine) -> DataBunch[X, Y]:
+    """The same data, of each batch this rank's share."""
+    train_dl = engine.split("train_dl", data.train_dl)
+    return DataBunch(train_dl, engine.split("valid_dl", data.valid_dl) if data.has_valid else None)
 
 
 def _make_opt(

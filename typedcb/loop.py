@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import threading
 import warnings
+from contextlib import AbstractContextManager
 from itertools import chain
 from types import TracebackType
 from typing import Any, Callable, Final, Generic, Iterable, Iterator, Optional, Sequence, Sized, TypeVar, cast
@@ -34,7 +35,8 @@ from .callback import Callback
 from .data import describe, release
 from .dispatch import Plan, Skipped, fold, interrupted_twice, tell_all
 from .ending import hear_sigterm
-from .errors import BatchError, BatchWarning, LoopError, place
+from .engine import Engine, engine_of
+from .errors import BatchError, BatchWarning, EngineError, LoopError, place
 from .events import (
     AfterCancelEpoch,
     AfterCancelTrain,
@@ -54,6 +56,7 @@ from .events import (
     Y,
 )
 from .outcomes import CancelEpoch, CancelTrain
+from .ranks import over
 from .scopes import BEGUN, ENDED, STEPPED, Cursor, TrainBatch, ValidBatch
 
 B = TypeVar("B", "TrainBatch[Any, Any, Any]", "ValidBatch[Any, Any, Any]")  # Any: a constraint names no type variables
@@ -100,21 +103,42 @@ class Resumption:
 
 
 class Loop(Generic[X, Y, P]):
-    """The callbacks of a loop of one's own.
+    """The callbacks of a loop of one's own."""
 
-    Args:
-        callbacks: Instances, in any order that suits: what a callback depends on runs before it.
-        objectives: What is trained by turns within a batch, each an `Objective` with callbacks of its own.
+    def __init__(
+        self,
+        callbacks: Sequence[Callback[X, Y, P]] = (),
+        *,
+        objectives: Sequence[Group] = (),
+        engine: Optional[Engine] = None,
+    ) -> None:
+        """Attaches the callbacks.
 
-    Raises:
-        CallbackError: One is no callback instance, not frozen, or attached already.
-        DependencyError: What one depends on is missing, or there is a circle.
-    """
+        Args:
+            callbacks: Instances, in any order that suits: what a callback depends on runs before it.
+            objectives: What is trained by turns within a batch, each an `Objective` with callbacks of its own.
+            engine: The processes that it runs in; one by default.
 
-    def __init__(self, callbacks: Sequence[Callback[X, Y, P]] = (), *, objectives: Sequence[Group] = ()) -> None:
+        Raises:
+            CallbackError: One is no callback instance, not frozen, or attached already.
+            DependencyError: What one depends on is missing, or there is a circle.
+            EngineError: There are objectives, and several processes.
+        """
+        self._engine = engine_of(engine)
+        self._over: Optional[AbstractContextManager[None]] = None
+        if objectives and self._engine.world_size > 1:
+            raise EngineError(
+                "objectives train in one process alone: DistributedDataParallel cannot compute the gradients of one "
+                "objective's parameters alone, as a turn does."
+            )
         self._attached: Attached[X, Y, P] = Attached("this loop", objectives, callbacks)
         self._running = False
         self._fit: Optional[FitScope[X, Y, P]] = None
+
+    @property
+    def engine(self) -> Engine:
+        """The processes that it runs in."""
+        return self._engine
 
     @property
     def cbs(self) -> tuple[Callback[X, Y, P], ...]:
@@ -203,12 +227,18 @@ class Loop(Generic[X, Y, P]):
         """
         with _STARTING:
             self._check_idle("a fit inside a fit would share its callbacks' state")
-            self._running = True
+            plan = self._engine.planned(self._attached.plan, self._attached.callbacks)
+        self._over = over(self._engine)
+        self._over.__enter__()
+        self._running = True
         self._fit = fit
-        return self._attached.plan
+        return plan
 
     def stop(self) -> None:
         """Marks the loop as idle."""
+        if self._over is not None:
+            self._over.__exit__(None, None, None)
+        self._over = None
         self._running = False
         self._fit = None
 
@@ -372,6 +402,11 @@ class Run(Generic[X, Y, P]):
         if self.plan.after_cancel_epoch:
             fold(hooks.AFTER_CANCEL_EPOCH, self.plan.after_cancel_epoch, AfterCancelEpoch(epoch, cancel))
 
+    def _tell(self, errors: list[BaseException]) -> None:
+        """Tells the other ranks of the first error; it is another one where it comes of theirs."""
+        if errors:
+            errors[0] = self._loop.engine.failed(errors[0])
+
     def _end_batch(self, error: Optional[BaseException]) -> list[BaseException]:
         """Ends the batch that is open as the scope is left, and returns what went wrong in that, `error` first."""
         if error is None:
@@ -511,6 +546,7 @@ class FitScope(Run[X, Y, P]):
         """Ends what is open, fires after_cancel_train and after_fit, and raises what went wrong on the way."""
         try:
             errors = self._end_batch(error)
+            self._tell(errors)
             outcome = self._outcome_of(errors)
             if isinstance(outcome, Cancelled) and self.plan.after_cancel_train:
                 told = AfterCancelTrain(outcome.cancel)
@@ -519,6 +555,7 @@ class FitScope(Run[X, Y, P]):
             self._outcome = outcome
             if self.plan.after_fit and not interrupted_twice(errors):
                 errors += tell_all(hooks.AFTER_FIT, self.plan.after_fit, AfterFit(outcome), errors)
+            self._tell(errors)
             self._outcome = self._outcome_of(errors)
         finally:
             if self._stop_hearing is not None:
@@ -596,6 +633,7 @@ class ValidationScope(Run[X, Y, P]):
     ) -> None:
         try:
             errors = self._end_batch(error)
+            self._tell(errors)
         finally:
             self._loop.stop()
         _raise(errors, error)

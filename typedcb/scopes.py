@@ -545,6 +545,26 @@ class _Quiet(_Training[X, Y, P]):
         opt.zero_grad()
 
 
+class _OfEngine(_Training[X, Y, P]):
+    """The same with the plan's own backward, which an engine of several processes brings."""
+
+    __slots__ = ()
+
+    @override
+    def backward(self) -> BackwardDone:
+        if self.stage != LOSS or self.plan.backward is None:
+            return super().backward()
+        try:
+            self.plan.backward(self._loss)
+        except Exception as error:
+            _check_graph(self._loss, error)
+            raise
+        self.stage = BACKWARD
+        if self.hears_backward:
+            self._fire_after_backward()
+        return self
+
+
 class Validating(Cursor[X, Y, P], ValidPredicted[X, Y, P], Evaluated):
     """ValidPredicted and Evaluated in one."""
 
@@ -586,7 +606,9 @@ class TrainBatch(Scope[X, Y], Generic[X, Y, P]):
         self, plan: BatchPlan[X, Y, P], phase: Phase, epoch: int, n_batches: Optional[int], steps: int
     ) -> None:
         heard = plan.after_pred or plan.after_loss or plan.after_backward or plan.after_step
-        if heard:
+        if plan.backward is not None:
+            self.cursor = _OfEngine(plan, phase, epoch, n_batches, steps)
+        elif heard:
             self.cursor = _Training(plan, phase, epoch, n_batches, steps)
         else:
             self.cursor = _Quiet(plan, phase, epoch, n_batches, steps)

@@ -1,0 +1,154 @@
+"""What a learner computes on: one device, or the processes of an engine in `typedcb.engines`.
+
+An engine says how the model is called in training, how its gradients are computed, which share of each batch this
+process trains on, and what the processes decide together. `ONE_DEVICE`, the default, leaves all of it to torch.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Callable, Final, Iterable, Mapping, Optional, Protocol, Sequence, Union
+
+import torch
+from torch import nn
+from typing_extensions import TypeAlias
+
+from .agreement import Electorate
+from .callback import SomeCallback
+from .device import device_of
+from .dispatch import Plan
+from .events import P, X, Y
+from .ranks import Alone
+
+Forward: TypeAlias = Callable[..., Any]  # Any: what a module takes and makes is its own
+"""Calls a model in training."""
+
+Device: TypeAlias = Union[torch.device, str, None]
+
+
+class Engine(Electorate, Protocol):
+    """What a learner computes on. All ranks call the same methods in the same order."""
+
+    def prepare(self, model: nn.Module, device: Device, /) -> torch.device:
+        """Makes a model ready, in place, before its optimizer is made.
+
+        Args:
+            model: The model.
+            device: Where it is to be; the engine's own choice by default.
+
+        Returns:
+            Where it is, and where its batches are brought.
+        """
+        ...
+
+    def forward(self, model: nn.Module, /) -> Forward:
+        """What calls the model in training; asked for in each epoch.
+
+        Args:
+            model: A model that has been prepared.
+        """
+        ...
+
+    def before_evaluating(self, model: nn.Module, /) -> None:
+        """Has a model be the same on all ranks before it is asked for predictions.
+
+        Args:
+            model: A model that has been prepared.
+        """
+        ...
+
+    def split(self, name: str, dl: Iterable[tuple[X, Y]], /) -> Iterable[tuple[X, Y]]:
+        """The same batches, each with this rank's share of its samples.
+
+        Args:
+            name: What the loader is called, for error messages.
+            dl: The loader, which gives the same batches on every rank.
+        """
+        ...
+
+    def planned(self, plan: Plan[X, Y, P], callbacks: Sequence[SomeCallback], /) -> Plan[X, Y, P]:
+        """The plan of this rank; asked for as a fit or a validation begins.
+
+        Args:
+            plan: Whom to call at each event.
+            callbacks: All callbacks.
+        """
+        ...
+
+    def compare(self, facts: Mapping[str, object], /) -> None:
+        """Refuses what is not the same on all ranks.
+
+        Args:
+            facts: What this rank has, by name.
+
+        Raises:
+            EngineError: It names the fact, and what each rank has.
+        """
+        ...
+
+    def failed(self, error: BaseException, /) -> BaseException:
+        """Tells the other ranks of an error, so that none waits for this one.
+
+        Args:
+            error: What has gone wrong here.
+
+        Returns:
+            What has gone wrong in truth: a PeerError where the error comes of another rank's failure.
+        """
+        ...
+
+    def running(self) -> AbstractContextManager[None]:
+        """What stands around a fit or a validation: `here()` is this engine, and an error of one rank ends all."""
+        ...
+
+
+class OneDevice(Alone):
+    """One process, on one device."""
+
+    def alone(self, who: str, /) -> None:
+        """Nothing: it is alone in any case."""
+
+    def prepare(self, model: nn.Module, device: Device, /) -> torch.device:
+        """Moves the model, if it is told where to."""
+        if device is not None:
+            model.to(device)
+        return device_of(model)
+
+    def forward(self, model: nn.Module, /) -> Forward:
+        """The model itself."""
+        return model
+
+    def before_evaluating(self, model: nn.Module, /) -> None:
+        """Nothing."""
+
+    def split(self, name: str, dl: Iterable[tuple[X, Y]], /) -> Iterable[tuple[X, Y]]:
+        """The loader itself."""
+        return dl
+
+    def planned(self, plan: Plan[X, Y, P], callbacks: Sequence[SomeCallback], /) -> Plan[X, Y, P]:
+        """The plan itself."""
+        return plan
+
+    def compare(self, facts: Mapping[str, object], /) -> None:
+        """Nothing: there is nobody to differ."""
+
+    def failed(self, error: BaseException, /) -> BaseException:
+        """The error itself."""
+        return error
+
+    def running(self) -> AbstractContextManager[None]:
+        """Nothing."""
+        return nullcontext()
+
+
+ONE_DEVICE: Final[Engine] = OneDevice()
+"""One process, on one device."""
+
+
+def engine_of(engine: Optional[Engine]) -> Engine:
+    """The engine, or one device where there is none.
+
+    Args:
+        engine: What somebody passed.
+    """
+    return ONE_DEVICE if engine is None else engine
