@@ -44,7 +44,13 @@ def declared(callback: SomeCallback, name: str) -> Any:  # Any: whatever the ann
         callback: The callback.
         name: The field.
     """
-    for owner in type(callback).__mro__:
+    return _declared(type(callback), name)
+
+
+@lru_cache(maxsize=4096)
+def _declared(cls: type[SomeCallback], name: str) -> Any:  # Any: as said
+    # Remembered, since to read an annotation is to evaluate its text: once for each class, and never as files are read.
+    for owner in cls.__mro__:
         annotation: object = vars(owner).get("__annotations__", {}).get(name)
         if annotation is not None:
             # a class of this one field: other annotations of the owner may name what only checkers see
