@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Callable, Final, Generic, Mapping, Optional, Sequence, TypeVar, cast
 
 import attrs
+import torch
 from torch import nn
 from torch.optim import Optimizer
 from typing_extensions import Never, override
@@ -126,10 +127,8 @@ class Hosting(Generic[X, Y, P]):
     def __init__(
         self, host: Host, callbacks: Sequence[Hostable[X, Y, P]], on_mismatch: Optional[OnMismatch] = None
     ) -> None:
-        for hostable in callbacks:
-            _check_hostable(host, hostable)
-        self._host = host
         self._hostable = tuple(callbacks)
+        self._hosted_by(host)
         self._on_mismatch: OnMismatch = {} if on_mismatch is None else on_mismatch
         self._parts = HostParts(host.name)
         self._loop: Optional[Loop[X, Y, P]] = None
@@ -138,6 +137,7 @@ class Hosting(Generic[X, Y, P]):
         self._fit: Optional[Hosted[X, Y, P]] = None
         self._last: Optional[Hosted[X, Y, P]] = None
         self._epochs = 0
+        self._resumed = False
         self._waiting: Optional[Mapping[str, object]] = None
 
     @property
@@ -202,6 +202,12 @@ class Hosting(Generic[X, Y, P]):
         """
         self._waiting = dict(state_dict) or None
 
+    def _hosted_by(self, host: Host) -> None:
+        """Takes a trainer, and refuses what it cannot do, as far as it can be seen before the fit begins."""
+        for hostable in self._hostable:
+            _check_hostable(host, hostable)
+        self._host = host
+
     def _begin(self, model: nn.Module, opt: Optimizer, n_epochs: int, start_epoch: int = 0) -> Hosted[X, Y, P]:
         """Begins a fit: factories are called, begin_fit fires, and cells get what a checkpoint held.
 
@@ -224,11 +230,16 @@ class Hosting(Generic[X, Y, P]):
         resume = self._resumption(self._loop, start_epoch)
         fit = Hosted(self._loop, n_epochs, start_epoch, resume)
         self._last = fit
+        self._resumed = resume is not None
         if resume is None:
             self._epochs = start_epoch
         fit.begin()  # where this fails, the fit has ended
         self._fit = fit
         return fit
+
+    def _epochs_waiting(self) -> int:
+        """How many epochs had ended by what was loaded, and waits for the fit to begin; 0 where nothing does."""
+        return 0 if self._waiting is None else unpacked(self._waiting, self._host.name, torch.device("cpu")).epochs
 
     def _made_loop(self) -> Loop[X, Y, P]:
         return Loop(made_for(self._parts, self._hostable))

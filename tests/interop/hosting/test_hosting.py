@@ -26,7 +26,7 @@ from typedcb import (
 )
 from typedcb.callbacks import EMA, AvgStats, GradientClip, SmoothLoss
 from typedcb.hosted import EVERYTHING, Host
-from typedcb.interop.hosting import PAIRS, HostParts, Hosting
+from typedcb.interop.hosting import PAIRS, Hosting, HostParts
 from typedcb.needs import HasModelAndOpt
 
 ALL = Host("a trainer", EVERYTHING)
@@ -128,7 +128,7 @@ def test_a_batch_that_is_no_pair_is_refused() -> None:
     assert PAIRS.split([1, 2]) == (1, 2)
 
 
-# --------------------------------------------------------------------------------------------- cells in a trainer's file
+# -------------------------------------------------------------------------------------------- cells in a trainer's file
 
 
 def through_a_file(state: Any, tmp_path: Any) -> Any:

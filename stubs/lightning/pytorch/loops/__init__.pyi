@@ -1,0 +1,1 @@
+from .fit_loop import _FitLoop as _FitLoop

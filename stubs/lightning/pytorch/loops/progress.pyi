@@ -1,0 +1,2 @@
+class _BatchProgress:
+    is_last_batch: bool

@@ -1,0 +1,4 @@
+from .progress import _BatchProgress
+
+class _TrainingEpochLoop:
+    batch_progress: _BatchProgress

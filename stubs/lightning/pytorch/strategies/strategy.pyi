@@ -1,0 +1,3 @@
+class Strategy:
+    @property
+    def handles_gradient_accumulation(self) -> bool: ...

@@ -1,0 +1,431 @@
+"""Typed callbacks in Ignite's engines.
+
+    hosted = host(AvgStats(accuracy), partial(GradientClip, clip=0.1))
+    trainer = hosted.trainer(model, opt, F.cross_entropy)
+    evaluator = hosted.evaluator()
+    trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: evaluator.run(valid_dl))
+    trainer.run(train_dl, max_epochs=3)
+
+An engine runs a step function, and has no moment inside it. So the step functions here are ours: with them every event
+comes. `hosted.attach` takes an engine with a step function of its own, and refuses what happens inside one.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any, Callable, Generic, Optional, Sequence, TypeVar, Union, cast
+
+import torch
+from torch import Tensor, autograd, nn
+from torch.optim import LBFGS, Optimizer
+from typing_extensions import override
+
+from ..errors import LoopError
+from ..events import P, X, Y
+from ..extras import require
+from ..hosted import Hostable, Hosted
+from ..state import OnMismatch
+from .hosting import PAIRS, BatchFormat, Hosting
+from .hosts import IGNITE, IGNITE_ENGINE
+
+require("ignite", extra="ignite")
+
+from ignite.engine import Engine, Events  # noqa: E402
+from ignite.utils import convert_tensor  # noqa: E402
+
+T = TypeVar("T")
+
+
+def host(
+    *callbacks: Hostable[X, Y, P],
+    batches: Optional[BatchFormat[X, Y]] = None,
+    on_mismatch: Optional[OnMismatch] = None,
+) -> IgniteCallbacks[X, Y, P]:
+    """Typed callbacks for engines of Ignite; its `trainer`, `evaluator` and `attach` give them an engine.
+
+    It has `state_dict` and `load_state_dict`: `Checkpoint({"trainer": trainer, "callbacks": hosted, ...}, ...)`.
+
+    Args:
+        *callbacks: Instances, and factories that are called with the model and the optimizer when a run begins.
+        batches: How batches are taken apart and put together; pairs by default.
+        on_mismatch: What of a checkpoint may be left out where it does not fit, by the name of a callback's class.
+
+    Raises:
+        CallbackError: One is neither a callback nor a factory.
+        DependencyError: What one depends on is missing, or there is a circle.
+    """
+    return IgniteCallbacks(callbacks, batches, on_mismatch)
+
+
+class IgniteCallbacks(Hosting[X, Y, P], Generic[X, Y, P]):
+    """Typed callbacks for engines; `host` makes it.
+
+    Args:
+        callbacks: Instances and factories.
+        batches: How batches are taken apart and put together.
+        on_mismatch: What of a checkpoint may be left out where it does not fit.
+    """
+
+    def __init__(
+        self,
+        callbacks: Sequence[Hostable[X, Y, P]],
+        batches: Optional[BatchFormat[X, Y]] = None,
+        on_mismatch: Optional[OnMismatch] = None,
+    ) -> None:
+        super().__init__(IGNITE, callbacks, on_mismatch)
+        self._format: BatchFormat[X, Y] = PAIRS if batches is None else batches
+        self._engine: Optional[Engine] = None
+        self._model: Optional[nn.Module] = None
+        self._opt: Optional[Optimizer] = None
+        self._step: Optional[_Steps[X, Y, P]] = None
+        self._epoch_runs = False
+        self._valid_runs = False
+        self._interrupted = False
+        self._index = 0
+        self._valid_index = 0
+
+    # ------------------------------------------------------------------------------------------------------ the engines
+
+    def trainer(
+        self,
+        model: nn.Module,
+        opt: Optimizer,
+        loss_func: Callable[[P, Y], Tensor],
+        *,
+        device: Union[str, torch.device, None] = None,
+        non_blocking: bool = False,
+        gradient_accumulation_steps: int = 1,
+    ) -> Engine:
+        """An engine that trains, as `create_supervised_trainer` makes one; its output is the loss, as a number.
+
+        Args:
+            model: Called with the inputs.
+            opt: The optimizer.
+            loss_func: Called with the prediction and the targets; gives a scalar.
+            device: Where batches are brought; nowhere by default.
+            non_blocking: Whether that goes on while the host computes.
+            gradient_accumulation_steps: How many batches make a step; the loss is divided by it for backward.
+
+        Raises:
+            CallbackError: A callback asks for what Ignite cannot do.
+            LoopError: There is a trainer already, or the optimizer is LBFGS.
+        """
+        if isinstance(opt, LBFGS):
+            raise LoopError(
+                "LBFGS runs a batch several times in one step, and a typed callback hears of each batch once."
+            )
+        if gradient_accumulation_steps < 1:
+            raise ValueError(f"gradient_accumulation_steps is {gradient_accumulation_steps}, and has to be at least 1.")
+        self._step = _Steps(model, opt, loss_func, device, non_blocking, gradient_accumulation_steps)
+        engine = Engine(self._train_step)
+        self._take(engine, model, opt)
+        return engine
+
+    def evaluator(self, engine: Optional[Engine] = None) -> Engine:
+        """An engine that validates, as `create_supervised_evaluator` makes one; its output is (prediction, targets).
+
+        While the trainer runs, a run of it is a validation of the epoch under way. At other times it is none: no
+        callback hears of it. A batch that a callback cancels before its prediction has None as its output.
+
+        Args:
+            engine: An engine with a step function of its own, which is told of no event inside it.
+
+        Raises:
+            LoopError: There is no trainer yet.
+        """
+        if self._engine is None or (engine is None and self._step is None):
+            raise LoopError(
+                "an evaluator validates what a trainer of ours trains: make that first, hosted.trainer(...)."
+            )
+        if engine is None:
+            engine = Engine(self._valid_step)
+        else:
+            self._hosted_by(IGNITE_ENGINE)
+            engine.add_event_handler(Events.ITERATION_STARTED, self._valid_started)
+            engine.add_event_handler(Events.ITERATION_COMPLETED, self._valid_completed)
+        engine.add_event_handler(Events.STARTED, self._begin_validation)
+        engine.add_event_handler(Events.COMPLETED, self._end_validation)
+        return engine
+
+    def attach(self, engine: Engine, model: nn.Module, opt: Optimizer) -> None:
+        """Hosts the callbacks in a trainer with a step function of its own.
+
+        Args:
+            engine: The trainer.
+            model: The model that it trains.
+            opt: The optimizer that it steps.
+
+        Raises:
+            CallbackError: A callback listens to what happens inside a step function, or would cancel its batch.
+            LoopError: There is a trainer already.
+        """
+        self._hosted_by(IGNITE_ENGINE)
+        self._take(engine, model, opt)
+        engine.add_event_handler(Events.ITERATION_STARTED, self._started)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._completed)
+
+    def _take(self, engine: Engine, model: nn.Module, opt: Optimizer) -> None:
+        if self._engine is not None:
+            raise LoopError("these callbacks have a trainer already: for a second one, host other instances.")
+        self._engine, self._model, self._opt = engine, model, opt
+        engine.add_event_handler(Events.STARTED, self._begin_fit)
+        engine.add_event_handler(Events.EPOCH_STARTED, self._begin_epoch)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._epoch_completed)
+        engine.add_event_handler(Events.INTERRUPT, self._interrupt)
+        run = engine.run
+
+        @functools.wraps(run)
+        def run_and_end(*args: Any, **kwargs: Any) -> object:
+            # what others have attached since then validates; the epoch ends after that
+            engine.remove_event_handler(self._epoch_completed, Events.EPOCH_COMPLETED)
+            engine.add_event_handler(Events.EPOCH_COMPLETED, self._epoch_completed)
+            self._interrupted = False
+            try:
+                state: object = run(*args, **kwargs)
+            except BaseException as error:
+                self._end(error)
+                raise
+            if not self._interrupted:
+                self._end(early=_early(engine))
+            return state
+
+        setattr(engine, "run", run_and_end)  # noqa: B010  # a method, for a checker, is not assigned to
+
+    # ------------------------------------------------------------------------------------------- the fit and its epochs
+
+    @override
+    def state_dict(self) -> dict[str, object]:
+        """The cells, and how far the fit is: a string, and tensors by name.
+
+        A checkpoint that is written as an epoch ends is of an epoch that has ended: after_epoch fires before.
+
+        Raises:
+            StateError: A cell holds what no checkpoint can hold.
+        """
+        if self._engine is not None and self._engine.last_event_name == Events.EPOCH_COMPLETED:
+            self._epoch_completed(self._engine)
+        return super().state_dict()
+
+    def _begin_fit(self, engine: Engine) -> None:
+        if self._model is None or self._opt is None:
+            raise LoopError("the engine runs, and has no model.")
+        self._epoch_runs = self._valid_runs = False
+        fit = self._begin(self._model, self._opt, _n_epochs(engine), engine.state.epoch)
+        if fit.cancelled:
+            engine.terminate()
+
+    def _begin_epoch(self, engine: Engine) -> None:
+        fit = self._under_way()
+        epoch = engine.state.epoch - 1
+        length: Optional[int] = engine.state.epoch_length
+        self._index = engine.state.iteration % length if self._resumed and length is not None else 0
+        self._resumed = False
+        taken_up = self._index > 0  # in the middle of an epoch, which has begun before
+        self._epoch_runs = taken_up or fit.begin_epoch(epoch)
+        if fit.cancelled:
+            engine.terminate()
+        elif self._epoch_runs:
+            fit.begin_pass("train", epoch, length)
+        else:  # an engine leaves an epoch out from its first batch on
+            engine.add_event_handler(Events.GET_BATCH_STARTED, self._leave_out)
+
+    def _leave_out(self, engine: Engine) -> None:
+        """Ends the epoch that has just begun: it has no batch, no validation and no end."""
+        engine.remove_event_handler(self._leave_out, Events.GET_BATCH_STARTED)
+        engine.terminate_epoch(skip_epoch_completed=True)
+
+    def _epoch_completed(self, engine: Engine) -> None:
+        fit = self._fit
+        if fit is not None and self._epoch_runs:
+            self._epoch_runs = False
+            self._end_epoch(engine.state.epoch - 1)
+            if fit.cancelled:
+                engine.terminate()
+
+    def _interrupt(self, engine: Engine) -> None:
+        self._interrupted = True
+
+    # ------------------------------------------------------------------------------------------------------ the batches
+
+    def _train_step(self, engine: Engine, batch: object) -> Optional[float]:
+        """Our step function."""
+        step, fit = self._step, self._under_way()
+        if step is None:
+            raise LoopError("there is no trainer.")
+        index, self._index = self._index, self._index + 1
+        xb, yb = self._prepared(step, batch)
+        loss: Optional[Tensor] = None
+        if fit.begin_batch(index, xb, yb):
+            loss = step.train(fit, engine.state.iteration)
+        fit.end_batch()
+        self._heed(fit, engine)
+        return None if loss is None else loss.item()
+
+    def _valid_step(self, engine: Engine, batch: object) -> object:
+        """Our step function for validation."""
+        step = self._step
+        if step is None:
+            raise LoopError("there is no trainer.")
+        xb, yb = self._prepared(step, batch)
+        fit = self._fit if self._valid_runs else None
+        step.model.eval()
+        with torch.no_grad():
+            if fit is None:
+                return step.model(xb), yb
+            index, self._valid_index = self._valid_index, self._valid_index + 1
+            output = step.validate(fit) if fit.begin_batch(index, xb, yb) else None
+            fit.end_batch()
+        self._heed_in_validation(fit, engine)
+        return output
+
+    def _prepared(self, step: _Steps[X, Y, P], batch: object) -> tuple[X, Y]:
+        xb, yb = self._format.split(batch)
+        if step.device is None:
+            return xb, yb
+        return step.moved(xb), step.moved(yb)
+
+    def _heed(self, fit: Hosted[X, Y, P], engine: Engine) -> None:
+        """Ends the epoch or the run, where a callback has asked for it."""
+        if fit.cancelled:
+            engine.terminate()
+        elif fit.cut_short:
+            engine.terminate_epoch()
+
+    def _started(self, engine: Engine) -> None:
+        """A batch begins in a trainer with a step function of its own."""
+        fit = self._under_way()
+        index, self._index = self._index, self._index + 1
+        self._begin_foreign(fit, engine, index)
+        if not fit.goes_on:
+            fit.end_batch()
+            self._heed(fit, engine)
+
+    def _completed(self, engine: Engine) -> None:
+        fit = self._under_way()
+        fit.end_batch()
+        fit.batch.steps += 1
+        self._heed(fit, engine)
+
+    def _begin_foreign(self, fit: Hosted[X, Y, P], engine: Engine, index: int) -> None:
+        xb, yb = self._format.split(engine.state.batch)
+        fit.begin_batch(index, xb, yb)
+        turn = fit.batch
+        if turn.xb is not xb or turn.yb is not yb:
+            engine.state.batch = self._format.join(turn.xb, turn.yb)
+
+    # --------------------------------------------------------------------------------------------------- the validation
+
+    def _begin_validation(self, engine: Engine) -> None:
+        fit, trainer = self._fit, self._engine
+        self._valid_index, self._valid_runs = 0, False
+        if fit is not None and trainer is not None:
+            self._valid_runs = fit.begin_pass("valid", trainer.state.epoch - 1, engine.state.epoch_length)
+            if not self._valid_runs:
+                engine.terminate()
+            if fit.cancelled:
+                trainer.terminate()
+
+    def _end_validation(self, engine: Engine) -> None:
+        if self._fit is not None and self._valid_runs:
+            self._valid_runs = False
+            self._fit.end_pass()
+            if self._fit.cancelled and self._engine is not None:
+                self._engine.terminate()
+
+    def _heed_in_validation(self, fit: Hosted[X, Y, P], engine: Engine) -> None:
+        if fit.cut_short:
+            engine.terminate()
+
+    def _valid_started(self, engine: Engine) -> None:
+        """A batch begins in an evaluator with a step function of its own."""
+        if self._fit is not None and self._valid_runs:
+            index, self._valid_index = self._valid_index, self._valid_index + 1
+            self._begin_foreign(self._fit, engine, index)
+            if not self._fit.goes_on:
+                self._fit.end_batch()
+                self._heed_in_validation(self._fit, engine)
+
+    def _valid_completed(self, engine: Engine) -> None:
+        if self._fit is not None and self._valid_runs:
+            self._fit.end_batch()
+            self._heed_in_validation(self._fit, engine)
+
+    def _under_way(self) -> Hosted[X, Y, P]:
+        if self._fit is None:
+            raise LoopError("the engine trains, and its run has not begun: was it begun by another run method?")
+        return self._fit
+
+
+class _Steps(Generic[X, Y, P]):
+    """What is done with a batch, as `create_supervised_trainer` and `create_supervised_evaluator` do it."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        opt: Optimizer,
+        loss_func: Callable[[P, Y], Tensor],
+        device: Union[str, torch.device, None],
+        non_blocking: bool,
+        every: int,
+    ) -> None:
+        self.model = model
+        self.opt = opt
+        self.loss_func = loss_func
+        self.device = device
+        self.non_blocking = non_blocking
+        self.every = every
+
+    def moved(self, part: T) -> T:
+        """Inputs or targets on the device."""
+        there: object = convert_tensor(part, device=self.device, non_blocking=self.non_blocking)
+        return cast(T, there)
+
+    def train(self, fit: Hosted[X, Y, P], iteration: int) -> Optional[Tensor]:
+        """Trains on the batch under way; its loss, where it came as far as that."""
+        self.model.train()
+        batch = fit.batch
+        pred = fit.predicted(self.model(batch.xb))
+        if not fit.goes_on:
+            return None
+        loss = fit.lost(self.loss_func(pred, batch.yb))
+        self._step_on(fit, loss, iteration)
+        return loss.detach()
+
+    def _step_on(self, fit: Hosted[X, Y, P], loss: Tensor, iteration: int) -> None:
+        if not fit.goes_on:
+            return
+        autograd.backward((loss if self.every == 1 else loss / self.every,))
+        if fit.backward_done():
+            if not iteration % self.every:
+                self.opt.step()
+                if fit.stepped():
+                    self.opt.zero_grad()
+        elif fit.batch.drops_gradients():
+            self.opt.zero_grad()
+
+    def validate(self, fit: Hosted[X, Y, P]) -> Optional[tuple[P, Y]]:
+        """Validates the batch under way; its prediction and targets."""
+        batch = fit.batch
+        pred = fit.predicted(self.model(batch.xb))
+        if not fit.goes_on:
+            return None
+        fit.lost(self.loss_func(pred, batch.yb))
+        return pred, batch.yb
+
+
+def _n_epochs(engine: Engine) -> int:
+    """How many epochs a run is to reach."""
+    state = engine.state
+    if state.max_epochs is not None:
+        return state.max_epochs
+    if state.max_iters is None or state.epoch_length is None:
+        raise LoopError("a typed callback knows how long its fit is to be: give run max_epochs, or an epoch_length.")
+    return math.ceil(state.max_iters / state.epoch_length)
+
+
+def _early(engine: Engine) -> str:
+    """Why a run ended before its end; empty where it did not."""
+    state = engine.state
+    all_iterations = state.max_iters is not None and state.iteration >= state.max_iters
+    return "" if all_iterations or not engine.should_terminate else "Ignite's engine was terminated"

@@ -1,0 +1,445 @@
+"""Typed callbacks in a Lightning Trainer.
+
+    trainer = L.Trainer(callbacks=[host(AvgStats(accuracy), partial(GradientClip, clip=0.1))])
+
+Lightning's own callbacks see neither the prediction nor what `training_step` makes of the batch. So while it fits, the
+module's `training_step`, `validation_step`, `optimizer_step` and `optimizer_zero_grad` are wrapped, on the instance,
+and a forward hook sees its predictions. They do what they did before, where no callback asks for something else.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+from typing import Any, Callable, Generic, Mapping, Optional, Sequence, cast
+
+from torch import Tensor, nn
+from torch.optim import LBFGS, Optimizer
+from typing_extensions import override
+
+from ..errors import LoopError
+from ..events import P, X, Y
+from ..extras import require
+from ..hosted import Hostable, Hosted
+from ..scopes import LOSS
+from ..state import OnMismatch
+from .hosting import PAIRS, BatchFormat, Hosting
+from .hosts import LIGHTNING, LIGHTNING_SCALED, LIGHTNING_SEVERAL
+
+require("lightning", extra="lightning")
+
+import lightning as L  # noqa: E402
+
+
+def host(
+    *callbacks: Hostable[X, Y, P],
+    forward: Optional[Callable[[L.LightningModule], nn.Module]] = None,
+    batches: Optional[BatchFormat[X, Y]] = None,
+    on_mismatch: Optional[OnMismatch] = None,
+) -> LightningCallbacks[X, Y, P]:
+    """One callback of Lightning that hosts typed ones: `L.Trainer(callbacks=[host(AvgStats(accuracy))])`.
+
+    Args:
+        *callbacks: Instances, and factories that are called with the module and the optimizer when training begins.
+        forward: Which module's call in `training_step` is the prediction; by default the LightningModule's own,
+            `self(xb)`. For a step that calls `self.net(xb)`: `forward=lambda module: module.net`.
+        batches: How batches are taken apart and put together; pairs by default.
+        on_mismatch: What of a checkpoint may be left out where it does not fit, by the name of a callback's class.
+
+    Raises:
+        CallbackError: One is neither a callback nor a factory, or asks for what Lightning cannot do.
+        DependencyError: What one depends on is missing, or there is a circle.
+    """
+    made: LightningCallbacks[X, Y, P] = LightningCallbacks(callbacks, forward, batches, on_mismatch)
+    return made
+
+
+class _Left(BaseException):
+    """A step was left in its middle; caught by what wraps the step."""
+
+
+class LightningCallbacks(Hosting[X, Y, P], L.Callback, Generic[X, Y, P]):
+    """Typed callbacks, as one callback of Lightning; `host` makes it.
+
+    Args:
+        callbacks: Instances and factories.
+        forward: Which module's call is the prediction.
+        batches: How batches are taken apart and put together.
+        on_mismatch: What of a checkpoint may be left out where it does not fit.
+    """
+
+    def __init__(
+        self,
+        callbacks: Sequence[Hostable[X, Y, P]],
+        forward: Optional[Callable[[L.LightningModule], nn.Module]] = None,
+        batches: Optional[BatchFormat[X, Y]] = None,
+        on_mismatch: Optional[OnMismatch] = None,
+    ) -> None:
+        super().__init__(LIGHTNING, callbacks, on_mismatch)
+        self._forward = forward
+        self._format: BatchFormat[X, Y] = PAIRS if batches is None else batches
+        self._undo: list[Callable[[], None]] = []
+        self._settings: list[Callable[[], None]] = []
+        self._given: tuple[object, object, object] = (None, None, None)
+        self._epoch_runs: Optional[bool] = None
+        self._valid_runs = False
+        self._valid_index = 0
+        self._in_step = False
+        self._calls = 0
+        self._stepping = False
+        self._keeps_gradients = False
+
+    @property
+    @override
+    def state_key(self) -> str:
+        """Under which the cells stand in Lightning's checkpoint."""
+        return "typedcb"
+
+    # ------------------------------------------------------------------------------------------- the fit and its epochs
+
+    @override
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Refuses what cannot be hosted, and wraps the module's steps."""
+        _check_module(trainer, pl_module)
+        if trainer.world_size > 1:
+            self._hosted_by(LIGHTNING_SEVERAL)
+        else:
+            scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
+            self._hosted_by(LIGHTNING_SCALED if scaled else LIGHTNING)
+        opt = trainer.optimizers[0]
+        self._wrap(pl_module, "training_step", self._training_step)
+        self._wrap(pl_module, "validation_step", self._validation_step)
+        self._wrap(pl_module, "optimizer_step", self._optimizer_step)
+        self._wrap(pl_module, "optimizer_zero_grad", self._optimizer_zero_grad)
+        self._undo.append(opt.register_step_post_hook(self._stepped).remove)
+        predicts = pl_module if self._forward is None else self._forward(pl_module)
+        self._undo.append(predicts.register_forward_hook(self._predicted).remove)
+
+    @override
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Fires begin_fit."""
+        self._epoch_runs, self._valid_runs, self._keeps_gradients = None, False, False
+        self._begin(pl_module, trainer.optimizers[0], _n_epochs(trainer), trainer.current_epoch)
+
+    @override
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Fires begin_epoch."""
+        fit = self._under_way()
+        self._epoch_runs = not fit.cancelled and fit.begin_epoch(trainer.current_epoch)
+        if fit.cancelled:
+            raise StopIteration  # Lightning ends the fit
+        if self._epoch_runs:
+            fit.begin_pass("train", trainer.current_epoch, _count(trainer.num_training_batches))
+
+    @override
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Fires after_epoch."""
+        self._put_settings_back()
+        fit = self._under_way()
+        if self._epoch_runs is not False:
+            self._end_epoch(trainer.current_epoch)
+        if fit.cancelled:
+            trainer.should_stop = True
+
+    @override
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Fires after_fit."""
+        self._unwrap()
+        self._end(early=_early(trainer))
+
+    @override
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Fires after_fit with the error, Ctrl-C included."""
+        self._unwrap()
+        self._end(exception)
+
+    @override
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Fires after_fit, where Lightning has left the fit in some other way."""
+        self._unwrap()
+        self._end(early="Lightning left the fit before its end")
+
+    # ------------------------------------------------------------------------------------------------------ the batches
+
+    @override
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: object, batch_idx: int
+    ) -> None:
+        """Fires begin_batch."""
+        fit = self._under_way()
+        if self._epoch_runs is None and not fit.cancelled:  # taken up in the middle of an epoch
+            self._epoch_runs = fit.begin_pass("train", trainer.current_epoch, _count(trainer.num_training_batches))
+        if not self._epoch_runs or fit.cancelled:
+            raise StopIteration  # Lightning ends the epoch
+        self._begin_batch(fit, batch_idx, batch)
+
+    @override
+    def on_after_backward(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Fires after_backward in a batch whose gradients Lightning adds up for a later step."""
+        if not self._stepping:
+            self._backward_done(trainer.optimizers[0])
+
+    @override
+    def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer) -> None:
+        """Fires after_backward before a step: the gradients are not scaled here, and not yet clipped by Lightning."""
+        if not self._backward_done(optimizer):
+            raise _Left
+
+    @override
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: object, batch_idx: int
+    ) -> None:
+        """Fires after_batch, and ends the epoch where a callback has asked for that."""
+        fit = self._under_way()
+        fit.end_batch()
+        if fit.cut_short:
+            trainer.fit_loop.epoch_loop.batch_progress.is_last_batch = True  # the loop over the batches ends on it
+            if fit.cancelled:
+                self._set(trainer, "limit_val_batches", 0)
+            else:
+                self._set(trainer, "val_check_batch", 1)  # what was cut short is validated, as a whole epoch is
+
+    # --------------------------------------------------------------------------------------------------- the validation
+
+    @override
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Fires begin_validate; not for Lightning's sanity check, and not outside of a fit."""
+        self._put_settings_back()
+        if self._fit is not None:
+            n_batches = _count(sum(trainer.num_val_batches))
+            self._valid_index = 0
+            self._valid_runs = self._epoch_runs is not False and self._fit.begin_pass(
+                "valid", trainer.current_epoch, n_batches
+            )
+
+    @override
+    def on_validation_batch_start(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        batch: object,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Fires begin_batch."""
+        fit = self._fit
+        if fit is not None:
+            if not self._valid_runs or fit.cut_short:
+                raise StopIteration  # Lightning ends the validation
+            self._begin_batch(fit, self._valid_index, batch)
+            self._valid_index += 1
+
+    @override
+    def on_validation_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: object,
+        batch: object,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Fires after_batch."""
+        if self._fit is not None:
+            self._fit.end_batch()
+
+    @override
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Fires after_validate."""
+        if self._fit is not None and self._valid_runs:
+            self._valid_runs = False
+            self._fit.end_pass()
+
+    # -------------------------------------------------------------------------------- what is wrapped on the module
+
+    def _training_step(self, step: Callable[..., object], batch: object, *rest: object) -> object:
+        fit = self._fit
+        return step(batch, *rest) if fit is None else self._run_step(fit, step, batch, rest)
+
+    def _validation_step(self, step: Callable[..., object], batch: object, *rest: object) -> object:
+        fit = self._fit
+        if fit is None or not self._valid_runs:
+            return step(batch, *rest)
+        output = self._run_step(fit, step, batch, rest)
+        if output is None and fit.goes_on and fit.batch.plan.after_loss:
+            raise LoopError(
+                "validation_step returns no loss, and callbacks listen to after_loss in validation: return the loss, "
+                'or a dict with it as "loss".'
+            )
+        return output
+
+    def _run_step(self, fit: Hosted[X, Y, P], step: Callable[..., object], batch: object, rest: Any) -> object:
+        """Runs a step on the batch as the callbacks left it; None where they want no more of it."""
+        if not fit.goes_on:
+            return None
+        turn = fit.batch
+        known, xb, yb = self._given
+        if turn.xb is not xb or turn.yb is not yb:
+            batch = self._format.join(turn.xb, turn.yb)
+        elif known is not batch:
+            batch = known
+        self._calls, self._in_step = 0, True
+        try:
+            output = step(batch, *rest)
+        except _Left:
+            return None
+        finally:
+            self._in_step = False
+        if not self._calls:
+            raise LoopError(
+                "the step did not call the LightningModule itself, self(xb), so that nobody has seen a prediction: "
+                "call it, or say which module predicts, host(..., forward=lambda module: module.net)."
+            )
+        return self._with_loss(fit, output)
+
+    def _with_loss(self, fit: Hosted[X, Y, P], output: object) -> object:
+        """What a step returns, with the loss as the callbacks left it; None where backward is not to run."""
+        if output is None:
+            return None
+        fields: Optional[Mapping[str, object]] = None
+        loss: object = output
+        if isinstance(output, Mapping):
+            fields = cast("Mapping[str, object]", output)
+            loss = fields.get("loss")
+            if loss is None:
+                return fields
+        left = fit.lost(cast(Tensor, loss))
+        if not fit.goes_on:
+            return None
+        if fields is None:
+            return left
+        return fields if left is loss else {**fields, "loss": left}
+
+    def _predicted(self, module: nn.Module, args: object, output: P) -> P:
+        """The forward hook of the module that predicts."""
+        fit = self._fit
+        if fit is None or not self._in_step:
+            return output
+        self._calls += 1
+        if self._calls > 1:
+            raise LoopError(
+                f"the step called {type(module).__name__} {self._calls} times, and a batch has one prediction: say "
+                f"which module's call it is, host(..., forward=lambda module: module.net)."
+            )
+        pred = fit.predicted(output)
+        if not fit.goes_on:
+            raise _Left
+        return pred
+
+    def _optimizer_step(self, step: Callable[..., object], *args: Any) -> object:
+        """Steps, unless a callback has asked for no step: then the optimizer is not touched."""
+        fit = self._fit
+        if fit is None:
+            return step(*args)
+        *where, closure = args
+        self._stepping = True
+
+        def closure_of_ours() -> object:
+            result: object = closure()
+            if fit.batch.stage != LOSS:  # no gradients are there to step on
+                raise _Left
+            return result
+
+        try:
+            return step(*where, closure_of_ours)
+        except _Left:
+            return None
+        finally:
+            self._stepping = False
+
+    def _stepped(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
+        """The optimizer's own hook after a step."""
+        if self._fit is not None:
+            self._keeps_gradients = not self._fit.stepped()
+
+    def _backward_done(self, optimizer: Optimizer) -> bool:
+        """Fires after_backward: whether the optimizer is to step."""
+        fit = self._fit
+        if fit is None or fit.backward_done():
+            return True
+        self._keeps_gradients = not fit.batch.drops_gradients()
+        if not self._keeps_gradients:
+            optimizer.zero_grad()
+        return False
+
+    def _optimizer_zero_grad(self, zero_grad: Callable[..., None], *args: object) -> None:
+        if not self._keeps_gradients:
+            zero_grad(*args)
+
+    # ------------------------------------------------------------------------------------------------------ small parts
+
+    def _begin_batch(self, fit: Hosted[X, Y, P], index: int, batch: object) -> None:
+        xb, yb = self._format.split(batch)
+        self._given = (batch, xb, yb)
+        fit.begin_batch(index, xb, yb)
+
+    def _under_way(self) -> Hosted[X, Y, P]:
+        if self._fit is None:
+            raise LoopError("Lightning trains, and on_train_start was never called: is another fit under way?")
+        return self._fit
+
+    def _wrap(self, module: L.LightningModule, name: str, wrapper: Callable[..., object]) -> None:
+        """Puts a function around a method of a module, on the instance alone."""
+        original: Callable[..., object] = getattr(module, name)
+        own = name in vars(module)
+
+        @functools.wraps(original)
+        def wrapped(*args: object, **kwargs: object) -> object:
+            return wrapper(original, *args, *kwargs.values())
+
+        setattr(module, name, wrapped)
+        self._undo.append(lambda: setattr(module, name, original) if own else delattr(module, name))
+
+    def _unwrap(self) -> None:
+        self._put_settings_back()
+        while self._undo:
+            self._undo.pop()()
+
+    def _set(self, trainer: L.Trainer, name: str, value: object) -> None:
+        """Changes a setting of the trainer until the epoch or the validation that it is for."""
+        before: object = getattr(trainer, name)
+        setattr(trainer, name, value)
+        self._settings.append(lambda: setattr(trainer, name, before))
+
+    def _put_settings_back(self) -> None:
+        while self._settings:
+            self._settings.pop()()
+
+
+def _check_module(trainer: L.Trainer, module: L.LightningModule) -> None:
+    """Refuses ways to train that have no place for typed callbacks."""
+    name = type(module).__name__
+    if not module.automatic_optimization:
+        raise LoopError(
+            f"{name} optimizes by hand (automatic_optimization=False): its batches have no one loss and no one step. "
+            f"Run its callbacks in a loop of your own, typedcb.Loop."
+        )
+    if "dataloader_iter" in inspect.signature(module.training_step).parameters:
+        raise LoopError(f"{name}.training_step takes dataloader_iter, so that no batch can be seen: let it take batch.")
+    if isinstance(trainer.optimizers[0], LBFGS):
+        raise LoopError("LBFGS runs a batch several times in one step, and a typed callback hears of each batch once.")
+    if trainer.strategy.handles_gradient_accumulation:
+        raise LoopError(f"{type(trainer.strategy).__name__} steps by itself, so that no callback can see its steps.")
+
+
+def _n_epochs(trainer: L.Trainer) -> int:
+    """How many epochs the fit is to reach."""
+    if trainer.max_epochs is not None and trainer.max_epochs >= 0:
+        return trainer.max_epochs
+    n_batches = _count(trainer.num_training_batches)
+    if trainer.max_steps < 0 or n_batches is None:
+        raise LoopError("a typed callback knows how long its fit is to be: give the Trainer max_epochs.")
+    return math.ceil(trainer.max_steps / math.ceil(n_batches / trainer.accumulate_grad_batches))
+
+
+def _early(trainer: L.Trainer) -> str:
+    """Why Lightning ended the fit before all of its epochs had run; empty where it did not."""
+    all_epochs = trainer.max_epochs is not None and 0 <= trainer.max_epochs <= trainer.current_epoch
+    if all_epochs or 0 <= trainer.max_steps <= trainer.global_step:
+        return ""
+    return "Lightning ended the fit early: trainer.should_stop was set, or its time was over"
+
+
+def _count(n_batches: float) -> Optional[int]:
+    return None if n_batches == float("inf") else int(n_batches)
