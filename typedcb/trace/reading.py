@@ -60,6 +60,17 @@ class TraceFile:
     cut: int
     """How many bytes at its end are no whole record: more than 0 where a run was killed as it wrote."""
 
+    def whole_runs(self) -> tuple[TracedRun, ...]:
+        """Its runs that have an event.
+
+        Raises:
+            TraceError: It has none.
+        """
+        runs = tuple(run for run in self.runs if run.events)
+        if not runs:
+            raise TraceError(f"{self.path} has no run with an event in it: there is nothing to compare.")
+        return runs
+
 
 def read(path: Union[str, Path]) -> TraceFile:
     """Reads a trace, up to where it is sound.

@@ -398,6 +398,7 @@ class Recorder:
             tuple(name for name, spec in HOOKS.items() if overrides(callback, spec)),
             {name: self._setting(value) for name, value in settings.items()},
             {name: state.reset for name, state in own.items()},
+            tuple(name for name, state in own.items() if not state.saved),
         )
 
     def _setting(self, value: object) -> Value:

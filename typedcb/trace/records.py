@@ -126,6 +126,9 @@ class CallbackInfo(msgspec.Struct, frozen=True, array_like=True, tag="c"):
     cells: dict[str, str]
     """When each of its cells is reset, by field."""
 
+    unsaved: tuple[str, ...] = ()
+    """Those of its cells that are no part of its state: an open file, a clock."""
+
 
 class Header(msgspec.Struct, frozen=True, array_like=True, tag="H"):
     """The beginning of a run. A trace has one for each fit, and for each validation outside of a fit."""
