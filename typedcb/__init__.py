@@ -3,6 +3,7 @@
 What is where, and which way imports go (a module imports only from lines above its own):
 
     outcomes, errors        what a hook may answer; what can go wrong
+    ranks                   the processes of a fit, as a callback may ask of them
     tree, store             state as plain values; checkpoints on the disk
     events                  what a hook is given: one immutable class per event
     hooks, rules            one Protocol per hook; what makes a class a sound callback
@@ -14,6 +15,7 @@ What is where, and which way imports go (a module imports only from lines above 
     state                   what is saved of a learner, and how it is given back; with randomness and values
     callbacks               the ready-made ones
     learner                 a model, its data, its loss and its optimizer on that loop
+    engines                 several processes
     interop                 callbacks of other systems
     check, mypy             mistakes that no type checker sees, found in the source; the same as a mypy plugin
     cli                     the command line
@@ -44,11 +46,13 @@ from .errors import CheckpointWarning as CheckpointWarning
 from .errors import CheckpointWriteError as CheckpointWriteError
 from .errors import CorruptCheckpointError as CorruptCheckpointError
 from .errors import DependencyError as DependencyError
+from .errors import EngineError as EngineError
 from .errors import HookError as HookError
 from .errors import LogWarning as LogWarning
 from .errors import LoopError as LoopError
 from .errors import MismatchError as MismatchError
 from .errors import NonFiniteError as NonFiniteError
+from .errors import PeerError as PeerError
 from .errors import StateError as StateError
 from .errors import TypedcbError as TypedcbError
 from .events import AfterBackward as AfterBackward

@@ -222,7 +222,7 @@ class _Vote(Generic[E]):
     def _cancel(self, farthest: int, reason: str, votes: list[int]) -> Cancel:
         """The Cancel of all ranks, with the reason of the first that asked for it."""
         who = [rank for rank, vote in enumerate(votes) if vote == farthest]
-        said = self._ranks.exchange(reason.encode())[who[0]].decode()
+        said = self._ranks.exchange(reason)[who[0]]
         if len(who) < len(votes):
             said = f"{said} (asked for by rank {', '.join(map(str, who))} of {len(votes)})".lstrip()
         kind = (CancelBatch, CancelEpoch, CancelTrain)[farthest - 2]

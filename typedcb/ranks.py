@@ -75,7 +75,7 @@ class Ranks(Protocol):
         """
         ...
 
-    def exchange(self, text: bytes) -> tuple[bytes, ...]:
+    def exchange(self, text: str) -> tuple[str, ...]:
         """The text of every rank, by rank. Collective, and slow: for a few times in a fit.
 
         Args:
@@ -118,7 +118,7 @@ class Alone:
         """The numbers of the one rank."""
         return (tuple(values),)
 
-    def exchange(self, text: bytes) -> tuple[bytes, ...]:
+    def exchange(self, text: str) -> tuple[str, ...]:
         """The text of the one rank."""
         return (text,)
 

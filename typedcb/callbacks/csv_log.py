@@ -13,6 +13,7 @@ from typing_extensions import override
 from ..callback import AnyCallback
 from ..cell import Cell, cell
 from ..events import AfterEpoch, AfterFit, BeginFit
+from ..ranks import Where
 from .progress import Tabular
 from .unwritten import OnLogError, check_on_error, not_written
 
@@ -22,6 +23,8 @@ class CSVLogger(AnyCallback):
     """Writes a line of figures after each epoch, and sees to it that it is on the disk before the next begins."""
 
     order: ClassVar[int] = 80
+
+    ranks: ClassVar[Where] = "main"
 
     stats: Tabular
     """Where the figures come from, such as an `AvgStats`."""

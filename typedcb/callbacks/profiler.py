@@ -13,6 +13,7 @@ from typing_extensions import override
 from ..callback import AnyCallback
 from ..cell import Cell, cell
 from ..events import AfterBatch, AfterFit, BeginFit, Phase
+from ..ranks import Where
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Profiler(AnyCallback):
     """
 
     order: ClassVar[int] = 100
+
+    ranks: ClassVar[Where] = "main"
 
     phases: ClassVar[tuple[Phase, ...]] = ("train",)
 

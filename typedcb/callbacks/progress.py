@@ -21,6 +21,7 @@ from ..events import (
     BeginValidate,
 )
 from ..extras import require
+from ..ranks import Where
 from .smooth import SmoothLoss
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class Progress(AnyCallback):
     """
 
     order: ClassVar[int] = 90
+
+    ranks: ClassVar[Where] = "main"
 
     stats: Optional[Tabular] = None
     """Where the table's columns come from, such as an `AvgStats`."""

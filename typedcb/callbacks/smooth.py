@@ -13,6 +13,7 @@ from ..callback import AnyCallback
 from ..cell import Cell, cell
 from ..events import BatchEvent, LossEvent, Phase
 from ..needs import HasModel
+from ..ranks import here
 
 Mean: TypeAlias = Union[Tensor, float]
 """A mean: a scalar tensor on its own device, so that a batch costs no synchronisation; 0.0 before the first."""
@@ -44,7 +45,7 @@ class SmoothLoss(AnyCallback):
 
     It is readable itself: `EarlyStopping(smooth, mode="min")`, and a field `loss: SmoothLoss` of another callback makes
     that one run after it. The mean stays on the loss's device, so that a batch costs no synchronisation; reading
-    `value` does.
+    `value` does. Over several processes it is of the loss over the samples of all ranks, which they add in each batch.
     """
 
     phases: ClassVar[tuple[Phase, ...]] = ("train",)
@@ -69,7 +70,7 @@ class SmoothLoss(AnyCallback):
     @override
     def after_loss(self, event: LossEvent) -> None:
         """Takes the loss into the mean."""
-        self.mean.value = blend(self.mean.value, event.loss, self.beta)
+        self.mean.value = blend(self.mean.value, here().mean(event.loss), self.beta)
         self.count.value += 1
 
 

@@ -14,7 +14,9 @@ from typing_extensions import Never, TypeAlias, TypeIs, TypeVar, override
 from ..callback import Callback
 from ..cell import Cell, View, cell
 from ..data import batch_size
+from ..errors import EngineError
 from ..events import AfterEpoch, AfterLoss, AfterValidate, BeginEpoch, BeginValidate, P, Y
+from ..ranks import here
 from ..several import as_tuple
 
 Number: TypeAlias = Union[Tensor, float]
@@ -69,6 +71,9 @@ class AvgStats(Callback[object, Y_contra, P_contra], Generic[Y_contra, P_contra]
     an uneven last batch counts for what it holds. A metric with `update`, `compute` and `reset`, such as those of
     torchmetrics, keeps its own sums and is used in validation alone. The training means are over weights that move
     during the epoch. Sums stay on their device until the pass ends.
+
+    Over several processes all of it is over the samples of all ranks, the same on each; a metric that keeps its own
+    sums has to bring its ranks together itself when it computes, as those of torchmetrics do.
 
     Type parameters:
         Y_contra: The targets that the metrics take.
@@ -144,7 +149,9 @@ class AvgStats(Callback[object, Y_contra, P_contra], Generic[Y_contra, P_contra]
         """Adds a batch up."""
         sums = self.train_sums if event.phase == "train" else self.valid_sums
         with torch.no_grad():
-            size = batch_size(event.yb)
+            size = here().counted(batch_size(event.yb))
+            if not size:
+                return  # another rank has counted what stands in here
             metrics = tuple(_measure(metric, event) for metric in self.all_metrics)
             old = sums.value.metrics or (0.0,) * len(metrics)
             sums.value = Sums(
@@ -156,7 +163,7 @@ class AvgStats(Callback[object, Y_contra, P_contra], Generic[Y_contra, P_contra]
     @override
     def after_validate(self, event: AfterValidate) -> None:
         """Settles the validation's means."""
-        sums = self.valid_sums.value
+        sums = self._over_ranks(self.valid_sums.value)
         self.valid_loss.value = _mean(sums.loss, sums.samples)
         self.valid_metrics.value = tuple(
             float(metric.compute()) if _is_stateful(metric) else _mean(total, sums.samples)
@@ -169,13 +176,23 @@ class AvgStats(Callback[object, Y_contra, P_contra], Generic[Y_contra, P_contra]
         self._settle_train()
 
     def _settle_train(self) -> None:
-        sums = self.train_sums.value
+        sums = self._over_ranks(self.train_sums.value)
         self.train_loss.value = _mean(sums.loss, sums.samples)
         self.train_metrics.value = tuple(_mean(total, sums.samples) for total in sums.metrics)
+
+    def _over_ranks(self, sums: Sums) -> Sums:
+        """The sums over all ranks."""
+        ranks = here()
+        if ranks.world_size == 1:
+            return sums
+        metrics = sums.metrics or (0.0,) * len(self.all_metrics)
+        samples, loss, *totals = ranks.total((sums.samples, float(sums.loss), *map(float, metrics)))
+        return Sums(int(samples), loss, tuple(totals))
 
     def _reset_stateful(self) -> None:
         for metric in self.all_metrics:
             if _is_stateful(metric):
+                _check_ranks(metric)
                 metric.reset()
 
 
@@ -213,6 +230,16 @@ def _measure(metric: Metric[P, Y], event: AfterLoss[object, Y, P]) -> Number:
     except Exception as error:
         error.add_note(f"the metric is {metric_name(metric)}")
         raise
+
+
+def _check_ranks(metric: object) -> None:
+    """Refuses a metric that would be of one rank's samples alone."""
+    if here().world_size > 1 and not hasattr(metric, "sync"):
+        raise EngineError(
+            f"{metric_name(metric)} keeps sums of its own, and has no sync() by which its processes come together: "
+            f"each would show the figure of its own samples. Metrics of torchmetrics do; a function of (pred, yb) that "
+            f"is a mean over samples needs nothing."
+        )
 
 
 def _mean(total: Number, samples: int) -> float:

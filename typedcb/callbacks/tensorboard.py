@@ -13,6 +13,7 @@ from ..cell import Cell, cell
 from ..events import AfterEpoch, AfterFit, BeginFit, LossEvent, Phase
 from ..extras import require
 from ..needs import HasOpt
+from ..ranks import Where
 from .hyper import LR, Hyper
 from .progress import Tabular
 from .unwritten import OnLogError, check_on_error, not_written
@@ -38,6 +39,8 @@ class TensorBoard(AnyCallback):
     """
 
     order: ClassVar[int] = 80
+
+    ranks: ClassVar[Where] = "main"
 
     phases: ClassVar[tuple[Phase, ...]] = ("train",)
 

@@ -1,0 +1,218 @@
+"""What the engines of several processes have in common: shares, sums, votes, and an end together."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Generator, Iterable, Mapping, Optional, Sequence
+
+import attrs
+import msgspec
+import torch
+import torch.distributed as dist
+from torch import Tensor, autograd, nn
+from typing_extensions import Self
+
+from ..agreement import agreed, check_ranks
+from ..callback import SomeCallback
+from ..device import device_of
+from ..dispatch import Plan
+from ..engine import Device, Forward
+from ..errors import EngineError
+from ..events import P, X, Y
+from ..ranks import over
+from .failing import Failures
+from .processes import Processes
+from .split import split
+
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
+
+
+class DistributedEngine(ABC):
+    """Several processes, each with its share of every batch.
+
+    Args:
+        processes: The processes.
+    """
+
+    def __init__(self, processes: Processes) -> None:
+        self._processes = processes
+        self._failures = Failures(processes)
+        self._loaders = 0
+        self._own = 1
+        self._scale = 1.0
+        self._alone = ""
+        self._seed = int(self.exchange(str(torch.initial_seed()))[0])
+
+    @property
+    def rank(self) -> int:
+        """The number of this process, from 0."""
+        return self._processes.rank
+
+    @property
+    def world_size(self) -> int:
+        """How many processes there are."""
+        return self._processes.world_size
+
+    @property
+    def mesh(self) -> Optional[DeviceMesh]:
+        """Over what the parameters are sharded; None where each process has all of them."""
+        return None
+
+    def counted(self, size: int) -> int:
+        """How many of the samples of the batch under way this rank counts: all that it has, or none."""
+        return size if self._own else 0
+
+    def total(self, values: Sequence[float]) -> tuple[float, ...]:
+        """The sums of figures over all ranks, in double precision. Collective."""
+        self._check_all("total")
+        return self._processes.total(values)
+
+    def mean(self, figure: Tensor) -> Tensor:
+        """The mean of a figure of the batch under way over all samples of all ranks. Collective.
+
+        Args:
+            figure: The mean over this rank's own samples; a scalar.
+        """
+        weighted = float(figure.detach()) * self._scale if self._own else 0.0
+        (summed,) = self.total((weighted,))
+        return figure.new_tensor(summed / self.world_size)
+
+    def gather(self, values: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+        """The numbers of every rank, by rank. Collective."""
+        self._check_all("gather")
+        return self._processes.gather(values)
+
+    def exchange(self, text: str) -> tuple[str, ...]:
+        """The text of every rank, by rank. Collective."""
+        self._check_all("exchange")
+        return self._processes.exchange(text, self._failures.any)
+
+    def alone(self, who: str, /) -> None:
+        """From now on a collective is refused, since `who` runs on this rank alone; "" ends that."""
+        self._alone = who
+
+    def prepare(self, model: nn.Module, device: Device, /) -> torch.device:
+        """Has all ranks begin with the weights of the first; the engine's own class does the rest."""
+        with torch.no_grad():
+            for tensor in (*model.parameters(), *model.buffers()):
+                dist.broadcast(tensor.detach(), 0)
+        return device_of(model)
+
+    @abstractmethod
+    def forward(self, model: nn.Module, /) -> Forward:
+        """What calls the model in training.
+
+        Args:
+            model: A model that has been prepared.
+        """
+
+    def before_evaluating(self, model: nn.Module, /) -> None:
+        """Gives all ranks the buffers of the first, such as a batch norm's statistics, which its own samples made."""
+        for buffer in model.buffers():
+            dist.broadcast(buffer.detach(), 0)
+
+    def split(self, name: str, dl: Iterable[tuple[X, Y]], /) -> Iterable[tuple[X, Y]]:
+        """The same batches, each with this rank's share of its samples.
+
+        Args:
+            name: What the loader is called, for error messages.
+            dl: The loader that one process would have.
+        """
+        self._loaders += 1
+
+        def note(own: int, size: int) -> None:
+            self._note(own, size)
+
+        return split(name, dl, self, self._seed + self._loaders, note)
+
+    def planned(self, plan: Plan[X, Y, P], callbacks: Sequence[SomeCallback], /) -> Plan[X, Y, P]:
+        """The plan of this rank.
+
+        Args:
+            plan: Whom to call at each event.
+            callbacks: All callbacks, which have to be the same on all ranks.
+
+        Raises:
+            EngineError: They are not, or one of all ranks reads what the main rank alone knows.
+        """
+        check_ranks(tuple(callbacks))
+        self.compare({"the callbacks": ", ".join(type(callback).__name__ for callback in callbacks)})
+        self._note(1, self.world_size)
+        mine = agreed(plan, self)
+        return attrs.evolve(mine, train=attrs.evolve(mine.train, backward=self.backward))
+
+    def backward(self, loss: Tensor) -> None:
+        """Computes the gradients of the mean over all samples of all ranks.
+
+        Args:
+            loss: The mean over this rank's own samples.
+        """
+        # the ranks' gradients are averaged, whatever their shares: a smaller share weighs less
+        autograd.backward((loss,), None if self._scale == 1.0 else (loss.new_tensor(self._scale),))
+
+    def compare(self, facts: Mapping[str, object], /) -> None:
+        """Refuses what is not the same on all ranks.
+
+        Args:
+            facts: What this rank has, by name.
+
+        Raises:
+            EngineError: It names the fact, and what each rank has.
+        """
+        own = {name: str(fact) for name, fact in facts.items()}
+        everybody = [
+            msgspec.json.decode(text, type=dict[str, str]) for text in self.exchange(msgspec.json.encode(own).decode())
+        ]
+        for name in dict.fromkeys(name for facts_of_one in everybody for name in facts_of_one):
+            seen = [facts_of_one.get(name, "nothing") for facts_of_one in everybody]
+            if len(set(seen)) > 1:
+                each = "; ".join(f"rank {rank}: {fact or 'none'}" for rank, fact in enumerate(seen))
+                raise EngineError(f"{name} has to be the same on all ranks. {each}.")
+
+    def failed(self, error: BaseException, /) -> BaseException:
+        """Tells the other ranks of an error, so that none waits for this one; what has gone wrong in truth."""
+        return error if self.world_size == 1 else self._failures.failed(error)
+
+    @contextmanager
+    def running(self) -> Generator[None, None, None]:
+        """What stands around a fit or a validation: `here()` is this engine, and an error of one rank ends all."""
+        with over(self):
+            try:
+                yield
+            except BaseException as error:
+                found = self.failed(error)
+                if found is error:
+                    raise
+                raise found from error
+
+    def close(self) -> None:
+        """Parts from the other processes; they have to come to the same end."""
+        self._processes.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        if error is None:
+            self.close()
+            return
+        found = self.failed(error)
+        if found is not error:
+            raise found from error
+
+    def _note(self, own: int, size: int) -> None:
+        """Takes note of the batch that is handed out: how many samples are this rank's, and how many there are."""
+        self._own = own
+        self._scale = own * self.world_size / size
+
+    def _check_all(self, what: str) -> None:
+        if self._alone:
+            raise EngineError(
+                f'{self._alone} runs on the main rank alone, by ranks = "main", and asked for {what}(), which every '
+                f'rank has to ask for: write ranks = "all".'
+            )

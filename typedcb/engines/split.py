@@ -1,0 +1,272 @@
+"""Each rank's share of each batch.
+
+The batches are those of one process: the same samples in each, the same number of them, in the same order. A rank loads
+and trains on its share of each, so that a batch size, a learning rate and a schedule mean what they mean in one
+process, whatever the number of processes; and a checkpoint in the middle of an epoch can be gone on from with another.
+
+Shares differ by one sample at most. Where a batch has fewer samples than there are ranks, one of another rank's stands
+in, and is counted by nobody.
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# torch leaves much of DataLoader without types
+
+from __future__ import annotations
+
+import copy
+import zlib
+from collections import deque
+from typing import Any, Callable, Generic, Iterable, Iterator, Optional, Protocol, Sequence, Sized, TypeVar, cast
+
+import torch
+from torch import Generator, Tensor
+from torch.utils import _pytree as pytree  # torch has no public way to map over the tensors of a nested batch
+from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, IterableDataset, Sampler
+from typing_extensions import TypeAlias, TypeIs, override
+
+from ..data import batch_size
+from ..errors import EngineError
+from ..events import X, Y
+
+T = TypeVar("T")
+
+Note: TypeAlias = Callable[[int, int], None]
+"""Told of each batch before it is handed out: how many of its samples are this rank's, and how many it has."""
+
+_AnyLoader: TypeAlias = DataLoader[Any]  # Any: whatever its batches are
+
+
+class Group(Protocol):
+    """The ranks, as far as the splitting of batches asks for them."""
+
+    @property
+    def rank(self) -> int:
+        """The number of this process."""
+        ...
+
+    @property
+    def world_size(self) -> int:
+        """How many processes there are."""
+        ...
+
+    def gather(self, values: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+        """The numbers of every rank."""
+        ...
+
+
+def share(size: int, rank: int, world_size: int) -> slice:
+    """Which samples of a batch are a rank's; never none.
+
+    Args:
+        size: How many samples the batch has.
+        rank: The rank.
+        world_size: How many ranks there are.
+    """
+    if rank >= size > 0:
+        return slice(rank % size, rank % size + 1)  # one that is another rank's
+    each, more = divmod(size, world_size)
+    start = rank * each + min(rank, more)
+    return slice(start, start + each + (rank < more))
+
+
+def split(name: str, dl: Iterable[tuple[X, Y]], group: Group, seed: int, note: Note) -> Iterable[tuple[X, Y]]:
+    """The same batches, each with this rank's share of its samples.
+
+    Of a torch DataLoader over a map-style data set a rank loads its own samples alone. Of any other loader, which has
+    to give the same batches on every rank, it loads all of a batch and keeps its share.
+
+    Args:
+        name: What the loader is called, for error messages.
+        dl: The loader.
+        group: The ranks.
+        seed: What the order of the samples is drawn from, where the loader has no generator of its own: the same on all
+            ranks.
+        note: Told of each batch.
+
+    Raises:
+        EngineError: It is split already, by a DistributedSampler.
+    """
+    if isinstance(dl, (SharedLoader, Sliced)):
+        return cast("Iterable[tuple[X, Y]]", dl)
+    if not _draws_by_index(dl):
+        return Sliced(name, dl, group.rank, group.world_size, note)
+    if isinstance(dl.sampler, DistributedSampler):
+        raise EngineError(
+            f"{name} has a DistributedSampler, and the engine gives each rank its share of every batch itself, without "
+            f"repeating a sample: pass the loader that one process would have, batch_size being that of all ranks "
+            f"together."
+        )
+    return cast("Iterable[tuple[X, Y]]", SharedLoader(name, dl, group, seed, note))
+
+
+def _draws_by_index(dl: object) -> TypeIs[_AnyLoader]:
+    """Whether a loader is a plain DataLoader that draws batches of indices."""
+    if type(dl) is not DataLoader:
+        return False
+    loader: _AnyLoader = dl
+    return loader.batch_sampler is not None and not isinstance(loader.dataset, IterableDataset)
+
+
+class _Shares(Sampler[list[int]]):
+    """Of each batch of indices the share of a rank.
+
+    Args:
+        batches: All batches; it draws from its own copy of their sampler.
+        rank: The rank.
+        world_size: How many ranks there are.
+        seed: What the order is drawn from, where the sampler has no generator.
+    """
+
+    def __init__(self, batches: Iterable[Sequence[int]], rank: int, world_size: int, seed: int) -> None:
+        self.batches = _seeded(batches, seed)
+        self._rank = rank
+        self._world_size = world_size
+        self.sizes: deque[int] = deque()
+        """How many samples the batches have that were drawn, and not yet handed out."""
+
+    @override
+    def __iter__(self) -> Iterator[list[int]]:
+        sizes = self.sizes
+        for indices in self.batches:
+            sizes.append(len(indices))
+            yield list(indices[share(len(indices), self._rank, self._world_size)])
+
+    def __len__(self) -> int:
+        return len(cast(Sized, self.batches))
+
+
+def _seeded(batches: T, seed: int) -> T:
+    """The same sampler, with a generator that is the same on all ranks where it would draw from the process's own."""
+    if not isinstance(batches, BatchSampler):
+        return batches
+    sampler: object = batches.sampler
+    if getattr(sampler, "generator", seed) is not None:  # it has one, or draws no random numbers
+        return batches
+    own: Any = copy.copy(sampler)  # Any: whatever sampler has a generator
+    own.generator = Generator().manual_seed(seed)
+    own_batches = copy.copy(batches)
+    own_batches.sampler = own
+    return own_batches
+
+
+class SharedLoader(DataLoader[T]):
+    """A DataLoader of the same batches, of each of which it loads a rank's share alone.
+
+    Args:
+        name: What the loader is called.
+        dl: The loader.
+        group: The ranks.
+        seed: What the order is drawn from.
+        note: Told of each batch.
+    """
+
+    def __init__(self, name: str, dl: DataLoader[T], group: Group, seed: int, note: Note) -> None:
+        batches = cast("Iterable[Sequence[int]]", dl.batch_sampler)
+        self._shares = _Shares(batches, group.rank, group.world_size, seed)
+        workers: dict[str, Any] = {}  # Any: settings of workers, which a loader without any refuses
+        if dl.num_workers:
+            workers = {
+                "prefetch_factor": dl.prefetch_factor,
+                "persistent_workers": dl.persistent_workers,
+                "multiprocessing_context": dl.multiprocessing_context,
+                "timeout": dl.timeout,
+                "worker_init_fn": dl.worker_init_fn,
+            }
+        super().__init__(
+            dl.dataset,
+            batch_sampler=self._shares,
+            num_workers=dl.num_workers,
+            collate_fn=dl.collate_fn,
+            pin_memory=dl.pin_memory,
+            generator=dl.generator,
+            **workers,
+        )
+        self._name = name
+        self._group = group
+        self._note = note
+
+    @override
+    def __iter__(self) -> Any:  # Any: torch says its private iterator, and is given a generator
+        return self._handed_out()
+
+    def _handed_out(self) -> Iterator[T]:
+        self._shares.sizes = sizes = deque[int]()
+        rank, world_size = self._group.rank, self._group.world_size
+        first = True
+        for batch in super().__iter__():
+            size = sizes.popleft()
+            if first:
+                _check_same(self._name, self._group, _order_of(self._shares.batches), size)
+                first = False
+            of_rank = share(size, rank, world_size)
+            self._note(of_rank.stop - of_rank.start if rank < size else 0, size)
+            yield cast("T", batch)
+
+
+def _order_of(batches: object) -> Optional[Generator]:
+    """What the order of the samples is drawn from, if it is random."""
+    sampler: object = getattr(batches, "sampler", None)
+    generator: object = getattr(sampler, "generator", None)
+    return generator if isinstance(generator, Generator) else None
+
+
+def _check_same(name: str, group: Group, generator: Optional[Generator], size: int) -> None:
+    """Refuses an order of the samples that is another one on another rank."""
+    state = 0 if generator is None else zlib.crc32(generator.get_state().numpy().tobytes())
+    if len(set(group.gather((state, size)))) > 1:
+        raise EngineError(
+            f"{name} is not the same on all ranks: they draw the samples in different orders, or batches of different "
+            f"sizes. Give its generator the same seed everywhere, or none, so that the engine does."
+        )
+
+
+class Sliced(Generic[X, Y]):
+    """Batches that every rank loads, and of each of which it keeps its share.
+
+    Args:
+        name: What the loader is called.
+        dl: The loader.
+        rank: The rank.
+        world_size: How many ranks there are.
+        note: Told of each batch.
+    """
+
+    # nothing here leads to the engine: whoever looks for what a loader draws from goes through its attributes
+
+    def __init__(self, name: str, dl: Iterable[tuple[X, Y]], rank: int, world_size: int, note: Note) -> None:
+        self._name = name
+        self._dl = dl
+        self._rank = rank
+        self._world_size = world_size
+        self._note = note
+
+    def __iter__(self) -> Iterator[tuple[X, Y]]:
+        rank, world_size = self._rank, self._world_size
+        for pair in self._dl:
+            _, yb = pair
+            size = batch_size(yb)
+            of_rank = share(size, rank, world_size)
+            self._note(of_rank.stop - of_rank.start if rank < size else 0, size)
+            yield pair if world_size == 1 else _sliced(self._name, pair, size, of_rank)
+
+    def __len__(self) -> int:
+        if isinstance(self._dl, Sized):
+            return len(self._dl)
+        raise TypeError(f"a {type(self._dl).__name__} has no length")
+
+
+def _sliced(name: str, pair: tuple[X, Y], size: int, of_rank: slice) -> tuple[X, Y]:
+    """A rank's samples of a batch."""
+
+    def cut(leaf: object) -> object:
+        if isinstance(leaf, Tensor) and leaf.dim() and len(leaf) == size:
+            return leaf[of_rank]
+        what = f"a tensor of shape {list(leaf.shape)}" if isinstance(leaf, Tensor) else f"a {type(leaf).__name__}"
+        raise EngineError(
+            f"a batch of {name} has {what} in it, which cannot be split among the ranks: each part of a batch is a "
+            f"tensor whose first dimension is the batch's, {size} here. Of a DataLoader over a map-style data set each "
+            f"rank loads its own samples, whatever a batch is made of."
+        )
+
+    with torch.no_grad():
+        return cast("tuple[X, Y]", pytree.tree_map(cut, tuple(pair)))
