@@ -3,8 +3,8 @@
     trainer = L.Trainer(callbacks=[host(AvgStats(accuracy), partial(GradientClip, clip=0.1))])
 
 Lightning's own callbacks see neither the prediction nor what `training_step` makes of the batch. So while it fits, the
-module's `training_step`, `validation_step`, `optimizer_step` and `optimizer_zero_grad` are wrapped, on the instance,
-and a forward hook sees its predictions. They do what they did before, where no callback asks for something else.
+module's steps and what zeroes its gradients are wrapped, on the instance, and a forward hook sees its predictions. They
+do what they did before, where no callback asks for something else.
 """
 
 from __future__ import annotations
@@ -111,7 +111,8 @@ class LightningCallbacks(Hosting[X, Y, P], L.Callback, Generic[X, Y, P]):
         self._wrap(pl_module, "training_step", self._training_step)
         self._wrap(pl_module, "validation_step", self._validation_step)
         self._wrap(pl_module, "optimizer_step", self._optimizer_step)
-        self._wrap(pl_module, "optimizer_zero_grad", self._optimizer_zero_grad)
+        self._wrap(pl_module, "optimizer_zero_grad", self._zero_grad)
+        self._wrap(pl_module, "on_validation_model_zero_grad", self._zero_grad)
         self._undo.append(opt.register_step_post_hook(self._stepped).remove)
         predicts = pl_module if self._forward is None else self._forward(pl_module)
         self._undo.append(predicts.register_forward_hook(self._predicted).remove)
@@ -363,7 +364,7 @@ class LightningCallbacks(Hosting[X, Y, P], L.Callback, Generic[X, Y, P]):
             optimizer.zero_grad()
         return False
 
-    def _optimizer_zero_grad(self, zero_grad: Callable[..., None], *args: object) -> None:
+    def _zero_grad(self, zero_grad: Callable[..., None], *args: object) -> None:
         if not self._keeps_gradients:
             zero_grad(*args)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
@@ -103,14 +104,20 @@ class Driver(ABC):
 
 
 DRIVERS = ("lightning", "ignite", "skorch")
-"""The trainers, each with its driver in driving_NAME.py."""
+"""The trainers with all that an adapter gives; driving_NAME.py has the driver of each."""
+
+ALONE = ("ignite_engine",)
+"""The same trainers where they are left to themselves, and can do less."""
 
 
 def driver(name: str) -> Driver:
     """The driver of a trainer; the test is skipped where that is not installed."""
-    module = importlib.import_module(f"driving_{name}")
-    found: Driver = module.DRIVER
+    module = importlib.import_module(f"driving_{name.partition('_')[0]}")
+    found: Driver = next(one for one in module.FOUND if one.name == name)
     if not found.installed:
         pytest.skip(f"{found.package} is not installed: make hosts tests it in an environment of its own")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what a trainer has to say of its own imports
+        importlib.import_module(f"typedcb.interop.{found.package}")
     torch.manual_seed(0)
     return found

@@ -79,4 +79,4 @@ class Lightning(Driver):
         return Ran(module, losses)
 
 
-DRIVER = Lightning()
+FOUND = (Lightning(),)

@@ -62,4 +62,4 @@ class Skorch(Driver):
         return Ran(net.module_, losses)
 
 
-DRIVER = Skorch()
+FOUND = (Skorch(),)
