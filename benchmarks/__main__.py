@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from . import events, imports, loop
+from . import checkpoint, events, imports, loop
 
 
 def main() -> None:
@@ -15,6 +15,8 @@ def main() -> None:
     events.main()
     print("\n## Imports\n", flush=True)
     imports.main()
+    print("\n## Checkpoints\n", flush=True)
+    checkpoint.main()
     if "--peers" in sys.argv:
         from . import peers  # noqa: PLC0415  # only who asks for it gets its virtual environment
 

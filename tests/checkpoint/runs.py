@@ -39,8 +39,11 @@ from typedcb.tree import Tree
 class Noisy(Dataset[tuple[Tensor, int]]):
     """Samples that are augmented by the random numbers of torch, of Python and of numpy."""
 
+    def __init__(self, n: int = 14) -> None:
+        self.n = n
+
     def __len__(self) -> int:
-        return 14
+        return self.n
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         noise = torch.randn(6) * 0.1 + random.random() * 0.01 + np.random.rand() * 0.01

@@ -23,7 +23,7 @@ import msgspec
 import pytest
 import torch
 from killing import HERE, environment
-from runs import Draws, differing, everything, run
+from runs import Draws, Noisy, differing, everything, run
 from torch import nn
 
 import typedcb
@@ -288,6 +288,30 @@ def test_another_optimizer_is_refused_unless_it_may_begin_anew(saved: Path) -> N
     assert learn.opt.state
 
 
+def test_other_parameter_groups_are_refused(saved: Path) -> None:
+    def split(parameters: Any) -> Any:
+        first, *others = parameters
+        return torch.optim.SGD([{"params": [first]}, {"params": others}], lr=0.1, momentum=0.9)
+
+    assert differences(run(opt=split), saved / MIDDLE) == ["optimizer: its groups had [6] parameters, and have [1, 5]"]
+
+
+@dataclass(frozen=True)
+class Drawing(Draws):
+    """The same callback under another name."""
+
+
+def test_a_callback_of_another_name_is_another_callback(saved: Path) -> None:
+    learn = run()
+    learn.remove(learn.get(Draws))
+    learn._attach((Drawing(),))
+    assert sorted(differences(learn, saved / MIDDLE)) == [
+        "Drawing: Drawing is attached now, and was not when it was saved",
+        "Draws: Draws was attached when it was saved, and is not now",
+    ]
+    learn.fit(1, resume=saved / MIDDLE, on_mismatch={"Draws": "reset", "Drawing": "reset"})
+
+
 def test_a_callback_that_is_missing_or_new_is_refused_unless_it_may_begin_anew(saved: Path) -> None:
     learn = run()
     learn.remove(learn.get(EarlyStopping))
@@ -339,6 +363,28 @@ def test_other_data_is_refused(saved: Path) -> None:
     )  # type: ignore[attr-defined]
     found = differences(learn, saved / "step-00000001")
     assert "data: batch_size of the train loader was 3, and is 4" in found
+
+
+@pytest.mark.parametrize(
+    ("changed", "what"),
+    [
+        ({"num_workers": 2}, "num_workers of the train loader was 0, and is 2"),
+        ({"drop_last": True}, "drop_last of the train loader was False, and is True"),
+        ({"shuffle": False}, "sampler of the train loader was 'RandomSampler', and is 'SequentialSampler'"),
+        ({"dataset": Noisy(n=13)}, "samples of the train loader was 14, and is 13"),
+        (
+            {"generator": torch.Generator()},
+            "the train loader: it drew from the process's generators alone, and draws from",
+        ),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_data_that_cannot_be_the_same_is_refused_by_what_differs(saved: Path, changed: Any, what: str) -> None:
+    learn = run()
+    settings = {"dataset": learn.data.train_dl.dataset, "batch_size": 3, "shuffle": True, **changed}  # type: ignore[attr-defined]
+    learn._data = typedcb.DataBunch(torch.utils.data.DataLoader(**settings), learn.data.valid_dl)
+    found = differences(learn, saved / "step-00000001")
+    assert any(difference.startswith(f"data: {what}") for difference in found), found
 
 
 def test_a_fit_is_not_taken_up_where_none_was(tmp_path: Path) -> None:

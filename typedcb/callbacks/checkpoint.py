@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any, Callable, ClassVar, Literal, Optional, Union
+from typing import Any, Callable, ClassVar, Final, Literal, Optional, Union
 
 import attrs
 from typing_extensions import TypeAlias, override
@@ -331,10 +331,14 @@ class Checkpoint(AnyCallback):
         self.handlers.value = tuple(before.items())
 
 
+_GIVES_WAY: Final = 5
+"""A third of training's share of a processor that both want; with far less the next checkpoint waits for this one."""
+
+
 def _give_way() -> None:
     """Has the thread that writes wait for training wherever both could run."""
     if sys.platform == "linux":  # a thread has a priority of its own there; elsewhere it is the process's
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _GIVES_WAY)
 
 
 def _write(target: Path, content: Draft, keep: int, best: Optional[str]) -> None:

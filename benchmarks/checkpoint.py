@@ -1,0 +1,191 @@
+"""What an asynchronous checkpoint every epoch costs: of the run's time, and of the time that training stands still.
+
+Fits with and without a `Checkpoint` run in pairs, in one process, in an order drawn anew for each pair; the figures are
+medians over the pairs, so that what else the machine does falls on both.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+import statistics
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import Any, Callable, ClassVar
+
+import attrs
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from typedcb import AfterEpoch, AnyCallback, BeginEpoch, Cell, DataBunch, Learner, cell
+from typedcb.callbacks import Checkpoint
+from typedcb.demo import digits, small_cnn
+from typedcb.state import captured
+from typedcb.store import draft
+
+from .task import table
+
+N_EPOCHS, PAIRS = 3, 7
+
+
+@attrs.frozen
+class Task:
+    """What is trained."""
+
+    name: str
+    """What the table calls it."""
+
+    model: Callable[[], nn.Module]
+    """Makes the model."""
+
+    data: Callable[[], DataBunch[Tensor, Tensor]]
+    """Makes the data: an epoch takes five seconds or more."""
+
+    opt: Callable[..., torch.optim.Optimizer]
+    """Makes the optimizer."""
+
+
+@attrs.frozen
+class StandsStill(AnyCallback):
+    """Measures how long the callbacks that run after it hold an epoch's end up, a checkpoint among them."""
+
+    order: ClassVar[int] = 9_999
+
+    ended: Cell[float] = cell(0.0, saved=False)
+    """When the last epoch had ended."""
+
+    seconds: Cell[tuple[float, ...]] = cell((), saved=False)
+    """How long each epoch's end was held up."""
+
+    def after_epoch(self, event: AfterEpoch) -> None:
+        """Starts the clock."""
+        self.ended.value = perf_counter()
+
+    def begin_epoch(self, event: BeginEpoch) -> None:
+        """Reads it."""
+        if event.epoch:
+            self.seconds.value += (perf_counter() - self.ended.value,)
+
+
+def images(n: int, batch_size: int) -> DataBunch[Tensor, Tensor]:
+    """Random images of 32 x 32 pixels in three colours, in batches."""
+    made = torch.Generator().manual_seed(0)
+    pairs = [
+        (torch.randn(batch_size, 3, 32, 32, generator=made), torch.randint(10, (batch_size,), generator=made))
+        for _ in range(n)
+    ]
+    return DataBunch(pairs)
+
+
+def wide_cnn() -> nn.Module:
+    """A residual-free convolutional network of some 9 million weights, 36 MB."""
+
+    def block(inputs: int, outputs: int) -> list[nn.Module]:
+        conv = nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False)
+        return [conv, nn.BatchNorm2d(outputs), nn.ReLU()]
+
+    convolutions = [*block(3, 64), *block(64, 256), *block(256, 512), *block(512, 1024)]
+    return nn.Sequential(*convolutions, nn.Flatten(), nn.Linear(1024 * 4, 768), nn.ReLU(), nn.Linear(768, 10))
+
+
+TASKS = (
+    Task("the demo's network", small_cnn, lambda: digits()[0], partial(torch.optim.AdamW, lr=0.001)),
+    Task("36 MB, SGD with momentum", wide_cnn, lambda: images(24, 32), partial(torch.optim.SGD, lr=0.01, momentum=0.9)),
+    Task("36 MB, AdamW", wide_cnn, lambda: images(24, 32), partial(torch.optim.AdamW, lr=0.001)),
+)
+
+
+@attrs.frozen
+class Cost:
+    """What a fit took, in seconds."""
+
+    wall: float
+    """By the clock."""
+
+    cpu: float
+    """Of processor time, all threads together."""
+
+    held: tuple[float, ...]
+    """How long training stood still at each epoch's end."""
+
+
+def one_fit(task: Task, data: DataBunch[Tensor, Tensor], folder: Path | None) -> Cost:
+    """Trains with a checkpoint at each epoch, or without."""
+    torch.manual_seed(0)
+    learn: Learner[Any, Any, Any, Any] = Learner(task.model(), data, F.cross_entropy, task.opt)
+    stands = StandsStill()
+    more: list[Callable[..., AnyCallback]] = []
+    if folder is not None:
+        more = [partial(Checkpoint, folder=folder, keep_last=2, asynchronous=True)]
+    gc.collect()
+    begun, cpu = perf_counter(), process_time()
+    learn.fit(N_EPOCHS, cbs=[stands], cb_funcs=more)
+    return Cost(perf_counter() - begun, process_time() - cpu, stands.seconds.value)
+
+
+def copying(task: Task) -> tuple[float, float]:
+    """The seconds that it takes to copy a state's tensors into memory that was used before, and their megabytes."""
+    torch.manual_seed(0)
+    data = task.data()
+    learn: Learner[Any, Any, Any, Any] = Learner(task.model(), data, F.cross_entropy, task.opt)
+    xb, yb = next(iter(data.train_dl))
+    F.cross_entropy(learn.model(xb), yb).backward()  # type: ignore[no-untyped-call]  # torch leaves it without types
+    learn.opt.step()
+    tensors = list(draft(captured(learn), copy=True).tensors.values())
+    memory = [torch.ones_like(tensor) for tensor in tensors]
+    times: list[float] = []
+    for _ in range(9):
+        begun = perf_counter()
+        for into, tensor in zip(memory, tensors, strict=True):
+            into.copy_(tensor)
+        times.append(perf_counter() - begun)
+    return statistics.median(times), sum(tensor.nbytes for tensor in tensors) / 1e6
+
+
+def measured(task: Task, pairs: int) -> list[str]:
+    """A row of the table."""
+    data = task.data()
+    one_fit(task, data, None)
+    found: list[tuple[Cost, Cost]] = []
+    for _ in range(pairs):
+        costs: dict[bool, Cost] = {}
+        for saving in random.sample((True, False), 2):
+            with tempfile.TemporaryDirectory() as name:
+                costs[saving] = one_fit(task, data, Path(name) if saving else None)
+        found.append((costs[True], costs[False]))
+    copied, megabytes = copying(task)
+    held = [seconds for saving, _ in found for seconds in saving.held]
+    return [
+        task.name,
+        f"{megabytes:.1f}",
+        f"{statistics.median(alone.wall for _, alone in found) / N_EPOCHS:.1f}",
+        percent([saving.wall / alone.wall - 1 for saving, alone in found]),
+        percent([saving.cpu / alone.cpu - 1 for saving, alone in found]),
+        f"{statistics.median(held) * 1e3:.0f}",
+        f"{copied * 1e3:.0f}",
+    ]
+
+
+def percent(parts: list[float]) -> str:
+    """The median of parts of one, and their least and greatest, as text."""
+    return f"{statistics.median(parts):.1%} ({min(parts):.1%} to {max(parts):.1%})"
+
+
+def main() -> None:
+    """Prints the table; the number of pairs may be given."""
+    torch.set_num_threads(os.cpu_count() or 1)  # as with its user: the thread that writes has no processor to itself
+    pairs = int(sys.argv[1]) if len(sys.argv) > 1 and sys.argv[1].isdigit() else PAIRS
+    head = [
+        *("trained", "MB a checkpoint", "s an epoch", "more time", "more processor time"),
+        *("ms that training stands still", "ms to copy alone"),
+    ]
+    print(table(head, [measured(task, pairs) for task in TASKS]))
+
+
+if __name__ == "__main__":
+    main()
