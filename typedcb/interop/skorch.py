@@ -1,0 +1,363 @@
+"""Typed callbacks in a skorch net.
+
+    class Net(TypedNet, NeuralNetClassifier): ...
+
+    net = Net(MLP, callbacks=[host(AvgStats(accuracy), partial(GradientClip, clip=0.1))])
+    net.fit(x, y)
+
+skorch's callbacks see neither the prediction nor the loss before a batch is over. So the net's steps are those of
+`TypedNet`, a mixin that stands before skorch's class: it calls the net's own `infer` and `get_loss`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Generic, Iterable, Optional, Sequence, Sized, cast
+
+import torch
+from torch import Tensor, autograd
+from torch.optim import LBFGS
+from typing_extensions import TypeIs, override
+
+from ..errors import CallbackError, LoopError
+from ..events import P, X, Y
+from ..extras import require
+from ..hosted import Hostable, Hosted
+from ..scopes import BACKWARD, LOSS
+from ..state import OnMismatch
+from .hosting import Hosting
+from .hosts import SKORCH
+
+require("skorch", extra="skorch")
+
+from skorch import NeuralNet  # noqa: E402
+from skorch.callbacks import Callback  # noqa: E402
+from skorch.dataset import get_len, unpack_data  # noqa: E402
+from skorch.utils import TeeGenerator, to_tensor  # noqa: E402
+
+_NOT_TYPED = "class Net(TypedNet, NeuralNetClassifier), say, with TypedNet first"
+
+
+def host(*callbacks: Hostable[X, Y, P], on_mismatch: Optional[OnMismatch] = None) -> SkorchCallbacks[X, Y, P]:
+    """One callback of skorch that hosts typed ones: `Net(MLP, callbacks=[host(AvgStats(accuracy))])`.
+
+    Args:
+        *callbacks: Instances, and factories that are called with the module and the optimizer when training begins.
+        on_mismatch: What of a saved state may be left out where it does not fit, by the name of a callback's class.
+
+    Raises:
+        CallbackError: One is neither a callback nor a factory.
+        DependencyError: What one depends on is missing, or there is a circle.
+    """
+    return SkorchCallbacks(callbacks, on_mismatch)
+
+
+class SkorchCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
+    """Typed callbacks, as one callback of skorch; `host` makes it.
+
+    A net that is pickled, by `Checkpoint(f_pickle=...)` say, takes their cells along; scikit-learn's `clone` does not.
+
+    Args:
+        callbacks: Instances and factories.
+        on_mismatch: What of a saved state may be left out where it does not fit.
+    """
+
+    # Any in its hooks: skorch hands over whatever data a net is fitted on. The names of the constructor's arguments are
+    # those of the attributes: scikit-learn reads and clones a callback by them.
+
+    callbacks: Sequence[Hostable[X, Y, P]]
+    """The instances and factories, as they were given."""
+
+    on_mismatch: Optional[OnMismatch]
+    """What of a saved state may be left out where it does not fit."""
+
+    def __init__(self, callbacks: Sequence[Hostable[X, Y, P]], on_mismatch: Optional[OnMismatch] = None) -> None:
+        super().__init__(SKORCH, callbacks, on_mismatch)
+        self.callbacks = callbacks
+        self.on_mismatch = on_mismatch
+        self._epoch = 0
+        self._epoch_runs = False
+        self._index = 0
+
+    @override
+    def __getstate__(self) -> dict[str, object]:
+        return {"callbacks": self.callbacks, "on_mismatch": self.on_mismatch, "state": self.state_dict()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:  # Any: what __getstate__ gave
+        type(self).__init__(self, state["callbacks"], state["on_mismatch"])
+        self.load_state_dict(state["state"])
+
+    @override
+    def on_train_begin(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Refuses a net whose steps are not ours."""
+        if not isinstance(net, TypedNet):
+            raise CallbackError(
+                f"{type(net).__name__} calls no typed callback by itself: let it derive from TypedNet, {_NOT_TYPED}."
+            )
+
+    @override
+    def on_epoch_begin(
+        self, net: NeuralNet, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any
+    ) -> None:
+        """Fires begin_epoch."""
+        fit = self._fit
+        if fit is not None:
+            self._epoch_runs = fit.begin_epoch(self._epoch)
+            if fit.cancelled:
+                raise _Cancelled
+
+    @override
+    def on_grad_computed(
+        self,
+        net: NeuralNet,
+        named_parameters: Iterable[tuple[str, Tensor]],
+        X: Any = None,
+        y: Any = None,
+        training: Optional[bool] = None,
+        **kwargs: Any,
+    ) -> None:
+        """Fires after_backward."""
+        if self._fit is not None:
+            self._fit.backward_done()
+
+    @override
+    def on_epoch_end(self, net: NeuralNet, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
+        """Fires after_epoch."""
+        fit, epoch = self._fit, self._epoch
+        self._epoch = epoch + 1
+        if fit is not None:
+            if self._epoch_runs:
+                self._end_epoch(epoch)
+            if fit.cancelled:
+                raise _Cancelled
+
+    # ----------------------------------------------------------------------------------------- what the mixin asks for
+
+    def begin(self, net: TypedNet, n_epochs: int) -> bool:
+        """Begins a fit: whether it is to run.
+
+        Args:
+            net: The net, initialized.
+            n_epochs: How many epochs are to run, after those that a loaded state has had.
+        """
+        _check_net(net)
+        self._epoch = self._epochs_waiting()
+        return not self._begin(net.module_, net.optimizer_, self._epoch + n_epochs, self._epoch).cancelled
+
+    def end(self, error: Optional[BaseException] = None) -> None:
+        """Ends the fit, if one is under way."""
+        self._end(error)
+
+    @property
+    def fit(self) -> Optional[Hosted[X, Y, P]]:
+        """The fit under way."""
+        return self._fit
+
+    def begin_pass(self, training: bool, n_batches: Optional[int]) -> bool:
+        """Begins a pass over the data: whether it is to run."""
+        fit = self._under_way()
+        self._index = 0
+        runs = self._epoch_runs and fit.begin_pass("train" if training else "valid", self._epoch, n_batches)
+        if fit.cancelled:
+            raise _Cancelled
+        return runs
+
+    def begin_batch(self, xb: X, yb: Y) -> Hosted[X, Y, P]:
+        """Fires begin_batch."""
+        fit, index = self._under_way(), self._index
+        self._index = index + 1
+        fit.begin_batch(index, xb, yb)
+        return fit
+
+    def end_batch(self) -> bool:
+        """Fires after_batch: whether the pass goes on."""
+        fit = self._under_way()
+        fit.end_batch()
+        if fit.cancelled:
+            raise _Cancelled
+        return not fit.cut_short
+
+    def end_pass(self) -> None:
+        """Ends a pass over the data."""
+        fit = self._under_way()
+        fit.end_pass()
+        if fit.cancelled:
+            raise _Cancelled
+
+    def _under_way(self) -> Hosted[X, Y, P]:
+        if self._fit is None:
+            raise LoopError("no fit is under way: fit, partial_fit and fit_loop begin one.")
+        return self._fit
+
+
+class _Cancelled(BaseException):
+    """A callback has cancelled the fit; caught by `TypedNet.fit_loop`."""
+
+
+class TypedNet(NeuralNet):
+    """A mixin for skorch's nets, so that typed callbacks run in them: `class Net(TypedNet, NeuralNetClassifier): ...`.
+
+    Without typed callbacks the net is skorch's own. With them `train_step` zeroes the gradients after a step instead of
+    before the next one, and calls `step` without a closure.
+    """
+
+    @override
+    def fit_loop(
+        self, X: Any, y: Any = None, epochs: Optional[int] = None, **fit_params: Any
+    ) -> TypedNet:  # Any: skorch's own
+        """Runs the epochs, between begin_fit and after_fit.
+
+        Args:
+            X: The inputs, or a dataset.
+            y: The targets.
+            epochs: How many; `max_epochs` by default.
+            **fit_params: What goes to the module's forward.
+        """
+        hosting = self._typed()
+        if hosting is None:
+            super().fit_loop(X, y, epochs, **fit_params)
+            return self
+        try:
+            if hosting.begin(self, self.max_epochs if epochs is None else epochs):
+                super().fit_loop(X, y, epochs, **fit_params)
+        except _Cancelled:
+            pass
+        except BaseException as error:
+            hosting.end(error)
+            raise
+        hosting.end()
+        return self
+
+    @override
+    def run_single_epoch(
+        self, iterator: Optional[Iterable[Any]], training: bool, prefix: str, step_fn: Any, **fit_params: Any
+    ) -> None:  # Any: skorch's own
+        """Runs one pass over the data; a batch that a callback cancels before its loss leaves no figures.
+
+        Args:
+            iterator: The batches; None for no pass.
+            training: Whether it trains.
+            prefix: Of the names under which figures are kept, `train` or `valid`.
+            step_fn: Called with each batch.
+            **fit_params: What goes to it.
+        """
+        hosting = self._typed()
+        if hosting is None or hosting.fit is None:
+            super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
+            return
+        if iterator is None or not hosting.begin_pass(training, _count(iterator)):
+            return
+        batch_count = 0
+        for batch in iterator:
+            self.notify("on_batch_begin", batch=batch, training=training)
+            step: dict[str, Tensor] = step_fn(batch, **fit_params)
+            if "loss" in step:
+                self.history.record_batch(f"{prefix}_loss", step["loss"].item())
+                size = get_len(batch[0]) if isinstance(batch, (tuple, list)) else get_len(batch)
+                self.history.record_batch(f"{prefix}_batch_size", size)
+                self.notify("on_batch_end", batch=batch, training=training, **step)
+            batch_count += 1
+            if not hosting.end_batch():
+                break
+        self.history.record(f"{prefix}_batch_count", batch_count)
+        hosting.end_pass()
+
+    @override
+    def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:  # Any: skorch's own
+        """Trains on a batch.
+
+        Args:
+            batch: What the iterator gave.
+            **fit_params: What goes to the module's forward.
+
+        Returns:
+            Its `loss` and `y_pred`; neither where a callback cancelled the batch before its loss.
+        """
+        hosting = self._typed()
+        if hosting is None or hosting.fit is None:
+            step: dict[str, Any] = super().train_step(batch, **fit_params)
+            return step
+        self._set_training(True)
+        fit = hosting.begin_batch(*self._parts_of(batch))
+        made = self._losing(fit, True, fit_params)
+        if fit.batch.stage == LOSS:
+            autograd.backward((made["loss"],))
+            parameters = TeeGenerator(self.get_all_learnable_params())
+            self.notify("on_grad_computed", named_parameters=parameters, batch=batch, training=True)
+            if fit.batch.stage == BACKWARD:
+                self._step_optimizer(None)
+                if fit.stepped():
+                    self._zero_grad_optimizer()
+            elif fit.batch.drops_gradients():
+                self._zero_grad_optimizer()
+        return {name: value.detach() if name == "loss" else value for name, value in made.items()}
+
+    @override
+    def validation_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:  # Any: skorch's own
+        """Validates a batch.
+
+        Args:
+            batch: What the iterator gave.
+            **fit_params: What goes to the module's forward.
+
+        Returns:
+            Its `loss` and `y_pred`; neither where a callback cancelled the batch before its loss.
+        """
+        hosting = self._typed()
+        if hosting is None or hosting.fit is None:
+            step: dict[str, Any] = super().validation_step(batch, **fit_params)
+            return step
+        self._set_training(False)
+        with torch.no_grad():
+            fit = hosting.begin_batch(*self._parts_of(batch))
+            return self._losing(fit, False, fit_params)
+
+    def _losing(self, fit: Hosted[Any, Any, Any], training: bool, fit_params: dict[str, Any]) -> dict[str, Any]:
+        """The prediction and the loss of the batch under way, as the callbacks left them."""
+        if not fit.goes_on:
+            return {}
+        turn = fit.batch
+        pred = fit.predicted(self.infer(turn.xb, **fit_params))
+        if turn.cancelled:
+            return {}
+        return {"loss": fit.lost(self.get_loss(pred, turn.yb, X=turn.xb, training=training)), "y_pred": pred}
+
+    def _parts_of(self, batch: Any) -> tuple[Any, Any]:
+        """A batch's inputs and targets, on the net's device."""
+        xb, yb = unpack_data(batch)
+        return to_tensor(xb, device=self.device), to_tensor(yb, device=self.device)
+
+    def _typed(self) -> Optional[SkorchCallbacks[Any, Any, Any]]:
+        """The one callback that hosts typed ones; None where there is none."""
+        found = [callback for _, callback in self.callbacks_ if _is_ours(callback)]
+        if len(found) > 1:
+            raise CallbackError(
+                "this net has several host(...): put all typed callbacks into one, so that they know each other."
+            )
+        return found[0] if found else None
+
+
+def _is_ours(callback: Callback) -> TypeIs[SkorchCallbacks[Any, Any, Any]]:
+    return isinstance(callback, SkorchCallbacks)
+
+
+def _check_net(net: TypedNet) -> None:
+    """Refuses ways to train that have no place for typed callbacks."""
+    kind = type(net)
+    for name in ("train_step", "validation_step", "run_single_epoch", "fit_loop"):
+        if getattr(kind, name) is not getattr(TypedNet, name):
+            raise CallbackError(
+                f"{kind.__name__}.{name} hides that of TypedNet: derive as {_NOT_TYPED}, and leave it alone."
+            )
+    if kind.train_step_single is not NeuralNet.train_step_single:
+        raise CallbackError(
+            f"{kind.__name__}.train_step_single would not be called: put its work into infer or get_loss."
+        )
+    if isinstance(net.optimizer_, LBFGS):
+        raise LoopError("LBFGS runs a batch several times in one step, and a typed callback hears of each batch once.")
+
+
+def _count(batches: object) -> Optional[int]:
+    try:
+        return len(cast(Sized, batches))
+    except TypeError:
+        return None
