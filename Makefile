@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test lint types docs bench peers oldest-mypy clean
+.PHONY: demo test lint types docs bench peers stubs oldest-mypy clean
 
 demo: $(READY)
 	$(BIN)/typedcb demo
@@ -32,11 +32,15 @@ bench: $(READY)
 peers: $(READY)
 	$(BIN)/python -m benchmarks --peers
 
+stubs: $(READY)
+	$(BIN)/python tests/stubs/peers.py
+
 oldest-mypy: $(READY)
 	$(BIN)/python tests/plugin/oldest.py
 
 stress: $(READY)
 	$(BIN)/python tests/checkpoint/killing.py 200
+	EXAMPLES=300 $(BIN)/python -m pytest -q tests/checkpoint/test_exact.py
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

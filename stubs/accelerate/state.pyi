@@ -1,0 +1,36 @@
+from contextlib import AbstractContextManager
+from typing import Any, Callable, TypeVar, overload
+
+import torch
+
+from .utils import DistributedType
+
+_F = TypeVar("_F", bound=Callable[..., object])
+
+class PartialState:
+    device: torch.device
+    distributed_type: DistributedType
+    num_processes: int
+    process_index: int
+    local_process_index: int
+    def __init__(self, cpu: bool = False, **kwargs: Any) -> None: ...  # Any: settings of a process group
+    @property
+    def initialized(self) -> bool: ...
+    @property
+    def use_distributed(self) -> bool: ...
+    @property
+    def is_last_process(self) -> bool: ...
+    @property
+    def is_main_process(self) -> bool: ...
+    @property
+    def is_local_main_process(self) -> bool: ...
+    @property
+    def default_device(self) -> torch.device: ...
+    def wait_for_everyone(self) -> None: ...
+    def main_process_first(self) -> AbstractContextManager[None]: ...
+    def local_main_process_first(self) -> AbstractContextManager[None]: ...
+    @overload
+    def on_main_process(self, function: _F) -> _F: ...
+    @overload
+    def on_main_process(self, function: None = None) -> Callable[[_F], _F]: ...
+    def print(self, *args: object, **kwargs: Any) -> None: ...  # Any: what print itself takes

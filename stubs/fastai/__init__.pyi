@@ -1,0 +1,2 @@
+# fastai 2.8.12
+__version__: str

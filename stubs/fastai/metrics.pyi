@@ -1,0 +1,3 @@
+from torch import Tensor
+
+def accuracy(inp: Tensor, targ: Tensor, axis: int = -1) -> Tensor: ...

@@ -1,0 +1,1 @@
+# scikit-learn 1.9.1
