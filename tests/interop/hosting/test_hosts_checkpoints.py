@@ -1,0 +1,208 @@
+"""The cells go into a trainer's own checkpoint and come back: a fit that was interrupted ends as if it had not been."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from driving import Loader, driver
+from driving_lightning import module_of, trainer_of
+from driving_skorch import net_of
+from five import TASK, Five
+from recording import At, raising
+from torch import nn
+
+from typedcb import MismatchError
+from typedcb.callbacks import AvgStats, SmoothLoss, accuracy
+
+
+class Oops(Exception):
+    """What interrupts."""
+
+
+def interrupting(hook: str, epoch: int, **where: Any) -> At:
+    return At(hook, raising(Oops()), epoch=epoch, **where)
+
+
+def straight(name: str) -> Five:
+    """What the five measure in a fit that nothing interrupts."""
+    host, five = driver(name), Five()
+    host.fit(TASK, host.hosting(*five.hostable))
+    return five
+
+
+# --------------------------------------------------------------------------------------------------------- Lightning
+
+
+class Resumable(Loader):
+    """The training batches; it goes on where its state was taken, as Lightning wants it in the middle of an epoch."""
+
+    def __init__(self) -> None:
+        super().__init__(TASK.train)
+        self.given = 0
+        self.first = 0
+
+    def __iter__(self) -> Any:
+        self.given, self.first = self.first, 0
+        for batch in self.batches[self.given :]:
+            self.given += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        return {"given": self.given}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.first = state["given"] % len(self)
+
+
+def fit_lightning(*callbacks: Any, ckpt: Any = None, n_epochs: int = TASK.n_epochs) -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module = module_of(TASK, [])
+        trainer = trainer_of(n_epochs, *callbacks, enable_checkpointing=True)
+        trainer.fit(module, Resumable(), Loader(TASK.valid), ckpt_path=ckpt, weights_only=True)
+    found: nn.Module = module
+    return found
+
+
+SAVING = {
+    "after each epoch": ({"save_on_train_epoch_end": True}, interrupting("begin_epoch", 2)),
+    "after each validation": ({"save_on_train_epoch_end": False}, interrupting("begin_epoch", 2)),
+    "every 3 batches": ({"every_n_train_steps": 3}, interrupting("after_batch", 1, index=4, phase="train")),
+}
+
+
+@pytest.mark.parametrize("how", SAVING)
+def test_lightning_takes_a_fit_up(how: str, tmp_path: Path) -> None:
+    expected = straight("lightning").measured
+    from lightning.pytorch.callbacks import ModelCheckpoint  # noqa: PLC0415
+
+    host, options, oops = driver("lightning"), *SAVING[how]
+    oops = At(oops.hook, oops.act, oops.epoch, oops.index, oops.phase)
+    saves = ModelCheckpoint(dirpath=tmp_path, save_top_k=-1, filename="{epoch}-{step}", **options)
+    with pytest.raises(Oops):
+        fit_lightning(host.hosting(*Five().hostable, oops), saves)
+
+    path = max(tmp_path.iterdir(), key=lambda file: torch.load(file, weights_only=True)["global_step"])
+    again = Five()
+    fit_lightning(host.hosting(*again.hostable), ckpt=path)
+    assert again.measured == expected
+
+
+def test_lightning_names_the_callbacks_that_changed(tmp_path: Path) -> None:
+    host = driver("lightning")
+    from lightning.pytorch.callbacks import ModelCheckpoint  # noqa: PLC0415
+
+    fit_lightning(host.hosting(AvgStats(accuracy)), ModelCheckpoint(dirpath=tmp_path, filename="one"), n_epochs=1)
+    with pytest.raises(MismatchError, match="SmoothLoss is attached now, and was not when it was saved"):
+        fit_lightning(host.hosting(AvgStats(accuracy), SmoothLoss()), ckpt=tmp_path / "one.ckpt")
+    reset = host.hosting(AvgStats(accuracy), SmoothLoss(), on_mismatch={"SmoothLoss": "reset"})
+    fit_lightning(reset, ckpt=tmp_path / "one.ckpt")
+
+
+# ------------------------------------------------------------------------------------------------------------ Ignite
+
+
+def fit_ignite(hosting: Any, folder: Path, resume: Path | None = None, n_iterations: int | None = None) -> None:
+    from ignite.engine import Events  # noqa: PLC0415
+    from ignite.handlers import Checkpoint, DiskSaver  # noqa: PLC0415
+
+    model = TASK.model()
+    opt = TASK.opt(model.parameters())
+    trainer = hosting.trainer(model, opt, TASK.loss)
+    evaluator = hosting.evaluator()
+    trainer.logger.disabled = evaluator.logger.disabled = True
+    trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: evaluator.run(Loader(TASK.valid)))
+    everything = {"trainer": trainer, "model": model, "opt": opt, "callbacks": hosting}
+    saver = Checkpoint(everything, DiskSaver(folder, require_empty=False), n_saved=None)
+    when: Any = Events.EPOCH_COMPLETED if n_iterations is None else Events.ITERATION_COMPLETED(every=n_iterations)
+    trainer.add_event_handler(when, saver)
+    batches: Any = Loader(TASK.train)
+    if resume is not None:
+        Checkpoint.load_objects(everything, torch.load(resume, weights_only=True))
+        if n_iterations is not None:  # Ignite leaves it to the loader to begin where the fit was left
+            batches = Rotated(trainer.state.iteration % len(TASK.train))
+    trainer.run(batches, max_epochs=TASK.n_epochs, epoch_length=len(TASK.train))
+
+
+class Rotated:
+    """The training batches, the first time from some place on."""
+
+    def __init__(self, first: int) -> None:
+        self.first = first
+
+    def __iter__(self) -> Any:
+        first, self.first = self.first, 0
+        return iter(TASK.train[first:])
+
+
+@pytest.mark.parametrize("n_iterations", [None, 7])
+def test_ignite_takes_a_fit_up(n_iterations: int | None, tmp_path: Path) -> None:
+    expected = straight("ignite").measured
+    host = driver("ignite")
+    oops = interrupting("begin_epoch", 2)
+    with pytest.raises(Oops):
+        fit_ignite(host.hosting(*Five().hostable, oops), tmp_path, n_iterations=n_iterations)
+
+    [last] = [file for file in tmp_path.iterdir() if file.stem.endswith("_7" if n_iterations else "_10")]
+    again = Five()
+    fit_ignite(host.hosting(*again.hostable), tmp_path / "more", resume=last, n_iterations=n_iterations)
+    assert again.measured == expected
+
+
+# ------------------------------------------------------------------------------------------------------------ skorch
+
+
+def test_skorch_takes_a_fit_up(tmp_path: Path) -> None:
+    expected = straight("skorch").measured
+    host = driver("skorch")
+    from skorch.callbacks import Callback  # noqa: PLC0415
+
+    files = {f"f_{name}": str(tmp_path / name) for name in ("params", "optimizer", "history")}
+    first = host.hosting(*Five().hostable, interrupting("begin_epoch", 2))
+
+    class Saves(Callback):
+        def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+            net.save_params(**files)
+            torch.save(first.state_dict(), tmp_path / "callbacks")
+
+    with pytest.raises(Oops):
+        net_of(TASK, first, Saves()).fit(torch.zeros(1), torch.zeros(1))
+
+    again = Five()
+    second = host.hosting(*again.hostable)
+    net = net_of(TASK.count(n_epochs=1), second).initialize()
+    net.load_params(**files)
+    second.load_state_dict(torch.load(tmp_path / "callbacks", weights_only=True))
+    net.partial_fit(torch.zeros(1), torch.zeros(1))
+    assert again.measured == expected
+
+
+def test_a_net_that_is_pickled_takes_the_cells_along() -> None:
+    host = driver("skorch")
+    hosting = host.hosting(SmoothLoss(), AvgStats())
+    from skorch import NeuralNetRegressor  # noqa: PLC0415
+
+    typed: Any = __import__("typedcb.interop.skorch", fromlist=["TypedNet"]).TypedNet
+    global Net  # noqa: PLW0603  # pickle finds a class by its name alone
+    Net = type("Net", (typed, NeuralNetRegressor), {"__module__": __name__, "__qualname__": "Net"})
+    net: Any = Net(nn.Linear(2, 1), max_epochs=2, callbacks=[hosting], verbose=0, train_split=None)
+    x, y = torch.ones(6, 2), torch.ones(6, 1)
+    net.fit(x, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        copy = pickle.loads(pickle.dumps(net))
+    [theirs] = [callback for _, callback in copy.callbacks_ if type(callback) is type(hosting)]
+    assert theirs.get(SmoothLoss) is not hosting.get(SmoothLoss)
+    before = hosting.get(SmoothLoss).count.value
+    assert before > 0
+    copy.partial_fit(x, y)
+    assert theirs.get(SmoothLoss).count.value == 2 * before
+    assert hosting.get(SmoothLoss).count.value == before
+
+
+Net: Any = None
