@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import sys
 from functools import partial
@@ -14,6 +15,9 @@ from torch.optim import SGD
 
 from typedcb import DataBunch, Learner
 from typedcb.callbacks import AvgStats, EarlyStopping, Progress, SmoothLoss, accuracy
+from typedcb.callbacks.display import open_display
+
+SHOW_CURSOR = "\x1b[?25h"
 
 BATCHES: list[tuple[Tensor, Tensor]] = [(torch.ones(4, 2), torch.zeros(4, dtype=torch.long)) for _ in range(3)]
 
@@ -97,3 +101,21 @@ def test_the_display_is_closed_after_an_error(capsys: pytest.CaptureFixture[str]
         learn.fit(1)
 
     assert progress.display.value is None
+
+
+def test_the_display_is_closed_when_the_interpreter_exits(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Terminal()
+    monkeypatch.setenv("TERM", "xterm-256color")
+    at_exit: list[object] = []
+    monkeypatch.setattr(atexit, "register", at_exit.append)
+    monkeypatch.setattr(atexit, "unregister", at_exit.remove)
+    display = open_display(("epoch", "seconds"), 2, screen)
+    assert screen.getvalue().count(SHOW_CURSOR) == 0
+
+    [close] = at_exit
+    assert callable(close)
+    close()
+    assert screen.getvalue().endswith(SHOW_CURSOR)
+
+    display.close()
+    assert at_exit == [], "a fit that has ended leaves nothing to be done"

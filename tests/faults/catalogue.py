@@ -41,7 +41,7 @@ def section(letter: str) -> list[Fault]:
 def _held(fault: Fault) -> str:
     if fault.tests:
         return "<br>".join(f"`{name.removeprefix('tests/')}`" for name in fault.tests)
-    return fault.reason or "to be written"
+    return fault.reason
 
 
 def _ours(letter: str) -> Iterator[str]:

@@ -61,6 +61,3 @@ class Fault:
 
     peers: Peers | None = attrs.field(default=None, kw_only=True)
     """What other trainers do."""
-
-    pending: bool = attrs.field(default=False, kw_only=True)
-    """Whether neither stands here yet; allowed in sections A and B alone, until they are written."""

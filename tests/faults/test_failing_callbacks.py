@@ -228,6 +228,22 @@ def test_a_fit_in_another_thread_works_and_leaves_the_signal_handlers_alone(tmp_
     assert during == [before, before]
 
 
+# ------------------------------------------------------------------------------------------ E7: what an event holds
+
+
+def test_a_prediction_that_is_changed_in_place_is_noticed_where_its_gradient_needs_it() -> None:
+    def spoil(event: Any) -> None:
+        event.pred.add_(1)
+
+    learn: Any = Learner(
+        Weight(), DataBunch(pairs(1)), lambda pred, yb: pred.sum(), partial(SGD, lr=0.1), cbs=[At("after_loss", spoil)]
+    )
+    learn._model.forward = lambda xb: (learn.model.w * xb).exp()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation") as failed:
+        learn.fit(1)
+    assert failed.value.__notes__ == ["typedcb: in epoch 0, batch 0, train"]
+
+
 # ------------------------------------------------------------------------------------------------- E15: saving inside
 
 

@@ -53,7 +53,7 @@ def open_display(header: tuple[str, ...], n_epochs: int, stream: TextIO) -> Disp
     """
 
     def opened() -> Display:
-        console = Console(file=stream)
+        console = _Console(file=stream)
         return _Live(header, n_epochs, console) if console.is_terminal else _Lines(header, console)
 
     return _WhileItCan(opened, stream)
@@ -62,6 +62,14 @@ def open_display(header: tuple[str, ...], n_epochs: int, stream: TextIO) -> Disp
 def _cells(epoch: int, figures: tuple[float, ...]) -> list[str]:
     *means, seconds = figures
     return [str(epoch), *(f"{mean:.4f}" for mean in means), f"{seconds:.1f}"]
+
+
+class _Console(Console):
+    """rich's own ends the process when its pipe breaks."""
+
+    @override
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError("nobody reads the output any more")
 
 
 class _WhileItCan(Display):
