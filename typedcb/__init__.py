@@ -15,6 +15,7 @@ What is where, and which way imports go (a module imports only from lines above 
     state                   what is saved of a learner, and how it is given back; with randomness and values
     callbacks               the ready-made ones
     learner                 a model, its data, its loss and its optimizer on that loop
+    trace, explain          a recording of what happens; in what order callbacks run, and why
     engines                 several processes
     interop                 callbacks of other systems
     check, mypy             mistakes that no type checker sees, found in the source; the same as a mypy plugin
@@ -54,6 +55,8 @@ from .errors import MismatchError as MismatchError
 from .errors import NonFiniteError as NonFiniteError
 from .errors import PeerError as PeerError
 from .errors import StateError as StateError
+from .errors import TraceError as TraceError
+from .errors import TraceWarning as TraceWarning
 from .errors import TypedcbError as TypedcbError
 from .events import AfterBackward as AfterBackward
 from .events import AfterBatch as AfterBatch

@@ -85,6 +85,28 @@ def _dependencies(callbacks: Sequence[SomeCallback]) -> dict[int, set[int]]:
     return needs
 
 
+def needed_by(callback: SomeCallback, callbacks: Sequence[SomeCallback]) -> list[tuple[str, SomeCallback]]:
+    """What a callback depends on: each of its fields with one of `callbacks`, or with a cell of one, and that one.
+
+    Args:
+        callback: One of `callbacks`.
+        callbacks: All that are attached together.
+
+    Raises:
+        DependencyError: Something is missing among them.
+    """
+    index_of = {id(other): index for index, other in enumerate(callbacks)}
+    states = enumerate(list(own_states(other).values()) for other in callbacks)
+    owner_of = {id(state): index for index, those in states for state in those}
+    found: list[tuple[str, SomeCallback]] = []
+    for name, value in field_values(callback).items():
+        for part in as_tuple(value):
+            index = _owner(f"{type(callback).__name__}.{name}", part, index_of, owner_of)
+            if index is not None and callbacks[index] is not callback:
+                found.append((name, callbacks[index]))
+    return found
+
+
 def _owner(field: str, value: object, index_of: dict[int, int], owner_of: dict[int, int]) -> int | None:
     """The index of the callback that a field's value belongs to; None where it belongs to none."""
     if isinstance(value, View):

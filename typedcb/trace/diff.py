@@ -87,7 +87,8 @@ class Difference:
             more = f" and {len(self.also) - 8} more" if len(self.also) > 8 else ""
             lines.append(f"  also different then: {', '.join(self.also[:8])}{more}")
         lines.append(f"  {self.compared} events before it are equal")
-        return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
+        more = [f"  and {len(self.notes) - 12} more, different from the beginning"] if len(self.notes) > 12 else []
+        return "\n".join([*lines, *(f"  {note}" for note in self.notes[:12]), *more])
 
 
 @attrs.frozen
@@ -399,6 +400,11 @@ def _notes(a: Header, b: Header) -> Iterator[str]:
 
 def _settings(owner: str, one: Mapping[str, Value], other: Mapping[str, Value]) -> Iterator[str]:
     for name in sorted({*one, *other}):
-        if one.get(name) != other.get(name):
+        if one.get(name) != other.get(name) and not (_is_learner(one.get(name)) and _is_learner(other.get(name))):
             what = f"{owner}.{name.removeprefix('hypers:')}"
             yield f"{what}: {shown(one.get(name))} and {shown(other.get(name))}"
+
+
+def _is_learner(value: Value) -> bool:
+    """Whether a setting is the learner: what is different about it is told of by itself."""
+    return isinstance(value, TextValue) and value.kind == "Learner"
