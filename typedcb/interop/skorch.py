@@ -87,6 +87,11 @@ class SkorchCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
         self.load_state_dict(state["state"])
 
     @override
+    def get_params(self, deep: bool = True) -> dict[str, Any]:  # Any: as scikit-learn has it
+        """The arguments that it was made with."""
+        return {"callbacks": self.callbacks, "on_mismatch": self.on_mismatch}
+
+    @override
     def on_train_begin(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Refuses a net whose steps are not ours."""
         if not isinstance(net, TypedNet):

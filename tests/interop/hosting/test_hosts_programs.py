@@ -53,7 +53,7 @@ def compare(name: str, program: list[tuple[Decision, ...]], shape: Shape) -> Non
 
 @pytest.mark.parametrize("name", DRIVERS)
 def test_a_trainer_does_what_a_learner_does(name: str) -> None:
-    @settings(max_examples=25, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=20, suppress_health_check=list(HealthCheck))
     @given(program=programs, shape=shapes)
     def check(program: list[tuple[Decision, ...]], shape: Shape) -> None:
         compare(name, program, shape)

@@ -1,0 +1,166 @@
+"""What is Ignite's own: engines with other steps, accumulation, evaluators, and the ways in which a run stops."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from driving import Loader, driver
+from five import TASK
+from recording import At, Recorder, answering
+from torch.optim import LBFGS
+
+from typedcb import AnyCallback, BeginBatch, CallbackError, Cancelled, CancelTrain, Completed, LoopError
+from typedcb.callbacks import AvgStats, GradientClip, SmoothLoss
+
+
+def host(*callbacks: Any, **options: Any) -> Any:
+    driver("ignite")
+    return importlib.import_module("typedcb.interop.ignite").host(*callbacks, **options)
+
+
+def engines(hosting: Any, **options: Any) -> Any:
+    """A trainer, quiet."""
+    model = TASK.model()
+    trainer = hosting.trainer(model, TASK.opt(model.parameters()), TASK.loss, **options)
+    trainer.logger.disabled = True
+    return trainer
+
+
+@dataclass(frozen=True)
+class Doubles(AnyCallback):
+    """Doubles each batch, and cancels none."""
+
+    def begin_batch(self, event: Any, /) -> BeginBatch[Any, Any]:
+        doubled: BeginBatch[Any, Any] = event.with_batch(event.xb * 2, event.yb)
+        return doubled
+
+
+def test_an_engine_with_a_step_of_its_own_is_told_what_it_cannot_do() -> None:
+    hosting = host(AvgStats())
+    from ignite.engine import Engine  # noqa: PLC0415
+
+    model = TASK.model()
+    with pytest.raises(CallbackError) as refused:
+        hosting.attach(Engine(lambda engine, batch: None), model, TASK.opt(model.parameters()))
+    assert str(refused.value) == (
+        "AvgStats.after_loss would never be called: Ignite's engine with a step function of its own has no such "
+        "moment. It happens inside the engine's own step function: make the engine by hosted.trainer(...)."
+    )
+    with pytest.raises(CallbackError, match=r"GradientClip\.after_backward would never be called"):
+        host(GradientClip(None, 0.1)).attach(Engine(lambda engine, batch: None), model, None)  # type: ignore[arg-type]
+
+
+def test_an_engine_with_a_step_of_its_own_sees_the_batch_as_callbacks_left_it() -> None:
+    hosting = host(Doubles())
+    from ignite.engine import Engine  # noqa: PLC0415
+
+    seen: list[Any] = []
+    engine = Engine(lambda engine, batch: seen.append(batch[0]))
+    engine.logger.disabled = True
+    model = TASK.model()
+    hosting.attach(engine, model, TASK.opt(model.parameters()))
+    engine.run(Loader(TASK.train), max_epochs=1)
+    assert all(torch.equal(mine, xb * 2) for mine, (xb, _) in zip(seen, TASK.train, strict=True))
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_accumulation_comes_to_what_ignites_own_comes_to(steps: int) -> None:
+    one = driver("ignite")
+    told = Recorder()
+    bare = one.fit(TASK, None, gradient_accumulation_steps=steps)
+    hosted = one.fit(TASK, one.hosting(told), gradient_accumulation_steps=steps)
+    assert hosted.losses == bare.losses
+    assert all(torch.equal(a, b) for a, b in zip(bare.weights, hosted.weights, strict=True))
+    assert len(told.of("after_step")) == 15 // steps
+
+
+def test_an_end_that_others_decide_on_is_a_cancel() -> None:
+    hosting = host(told := Recorder())
+    trainer = engines(hosting)
+    from ignite.engine import Events  # noqa: PLC0415
+
+    trainer.add_event_handler(Events.ITERATION_COMPLETED(once=7), trainer.terminate)
+    trainer.run(Loader(TASK.train), max_epochs=3)
+    assert isinstance(hosting.outcome, Cancelled)
+    assert "Ignite's engine was terminated" in str(hosting.outcome.cancel.reason)
+    assert len(told.of("after_batch")) == 7
+
+
+def test_a_run_that_is_interrupted_goes_on_in_the_same_fit() -> None:
+    hosting = host(told := Recorder())
+    trainer = engines(hosting)
+    from ignite.engine import Events  # noqa: PLC0415
+
+    trainer.add_event_handler(Events.ITERATION_COMPLETED(once=7), trainer.interrupt)
+    trainer.run(Loader(TASK.train), max_epochs=2)
+    assert told.hooks.count("after_fit") == 0
+    trainer.run(Loader(TASK.train), max_epochs=2)
+    assert told.hooks.count("begin_fit") == told.hooks.count("after_fit") == 1
+    assert len(told.of("after_batch")) == 10
+    assert isinstance(hosting.outcome, Completed)
+
+
+def test_a_run_of_iterations_knows_its_epochs() -> None:
+    hosting = host(told := Recorder())
+    engines(hosting).run(Loader(TASK.train), max_iters=7)
+    assert told.events[0].n_epochs == 2
+    assert len(told.of("after_batch")) == 7
+    assert isinstance(hosting.outcome, Completed)
+
+
+def test_a_second_run_goes_on_where_the_engine_is() -> None:
+    hosting = host(told := Recorder())
+    trainer = engines(hosting)
+    trainer.run(Loader(TASK.train), max_epochs=1)
+    trainer.run(Loader(TASK.train), max_epochs=3)
+    assert [(event.start_epoch, event.n_epochs) for event in told.of("begin_fit")] == [(0, 1), (1, 3)]
+    assert [event.epoch for event in told.of("after_epoch")] == [0, 1, 2]
+
+
+def test_an_evaluator_outside_of_a_run_is_no_validation() -> None:
+    hosting = host(told := Recorder())
+    trainer = engines(hosting)
+    evaluator = hosting.evaluator()
+    evaluator.logger.disabled = True
+    outputs: list[Any] = []
+    from ignite.engine import Events  # noqa: PLC0415
+
+    evaluator.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: outputs.append(engine.state.output))
+    evaluator.run(Loader(TASK.valid))
+    assert told.hooks == []
+    assert [tuple(pred.shape) for pred, _ in outputs] == [(8, 3), (8, 3)]
+    trainer.run(Loader(TASK.train), max_epochs=1)
+    assert "begin_validate" not in told.hooks
+
+
+def test_batches_go_to_the_device() -> None:
+    hosting = host(told := Recorder())
+    engines(hosting, device="cpu", non_blocking=True).run(Loader(TASK.train), max_epochs=1)
+    assert {event.xb.device.type for event in told.of("begin_batch")} == {"cpu"}
+
+
+def test_what_cannot_be_is_refused() -> None:
+    hosting = host(SmoothLoss())
+    model = TASK.model()
+    with pytest.raises(LoopError, match="LBFGS runs a batch several times"):
+        hosting.trainer(model, LBFGS(model.parameters()), TASK.loss)
+    with pytest.raises(ValueError, match="gradient_accumulation_steps is 0"):
+        engines(hosting, gradient_accumulation_steps=0)
+    with pytest.raises(LoopError, match="make that first"):
+        hosting.evaluator()
+    engines(hosting)
+    with pytest.raises(LoopError, match="have a trainer already"):
+        engines(hosting)
+
+
+def test_a_cancelled_fit_can_be_followed_by_another() -> None:
+    hosting = host(told := Recorder(), At("begin_epoch", answering(CancelTrain("no more")), epoch=1))
+    trainer = engines(hosting)
+    trainer.run(Loader(TASK.train), max_epochs=3)
+    assert isinstance(hosting.outcome, Cancelled)
+    assert hosting.outcome.cancel.reason == "no more"
+    assert len(told.of("after_batch")) == 5
