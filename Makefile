@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test lint types docs bench peers stubs oldest-mypy clean
+.PHONY: demo test lint types docs browser bench peers stubs oldest-mypy clean
 
 demo: $(READY)
 	$(BIN)/typedcb demo
@@ -25,6 +25,10 @@ types: $(READY)
 
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# The browser that the page of a trace is tested in, on Debian and its like; without one its tests are skipped.
+browser:
+	command -v chromium > /dev/null || (apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks

@@ -12,6 +12,7 @@ from ..errors import TraceError
 from ..extras import require
 from .diff import Equal, Rules, diff
 from .figures import Filter
+from .page import write_page
 from .reading import read
 
 
@@ -36,13 +37,23 @@ def run_trace(options: Namespace) -> int:
 
 def _show(options: Namespace) -> int:
     if options.html is not None:
-        raise TraceError("pages are not written by this release: leave --html out.")
+        return _write_page(options)
     require("rich", extra="progress")
     from .show import console_for, show  # noqa: PLC0415  # rich is an extra
 
     which = Filter(options.event, options.callback, options.epoch, options.batch, options.phase, options.search)
     show(read(options.file), console_for(), which, limit=options.limit, each=options.events)
     sys.stdout.flush()
+    return 0
+
+
+def _write_page(options: Namespace) -> int:
+    trace = read(options.file)
+    try:
+        write_page(trace, options.html)
+    except OSError as error:
+        raise TraceError(f"{options.html} cannot be written: {error.strerror or error}.") from error
+    print(f"{options.html}: open it in a browser; it needs no server and no network")  # noqa: T201
     return 0
 
 
