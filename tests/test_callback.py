@@ -409,3 +409,24 @@ def test_what_a_mixin_brings_is_looked_at_with_the_class() -> None:
     with pytest.raises(CallbackError, match=r"C\.losses is a list that all instances share"):
 
         class C(Keeps, AnyCallback): ...
+
+
+def test_the_cells_of_a_mixin_are_the_callbacks_own() -> None:
+    @dataclass(frozen=True)
+    class Counts:
+        count: Cell[int] = cell(0)
+
+        def after_step(self, event: Any) -> None:
+            self.count.value += 1
+
+    @dataclass(frozen=True)
+    class One(Counts, AnyCallback): ...
+
+    @dataclass(frozen=True)
+    class Other(Counts, AnyCallback): ...
+
+    one, other = One(), Other()
+    learn = learner(one, other, n_train=3)
+    for _ in range(2):
+        learn.fit(1)
+        assert (one.count.value, other.count.value) == (3, 3), "a fit resets them"

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from typing import TYPE_CHECKING, ClassVar, Final, Generic, Iterator, Optional, Protocol, Union
+from typing import TYPE_CHECKING, ClassVar, Final, Generic, Iterator, Mapping, Optional, Protocol, Union
 
 import attrs
 from typing_extensions import Never, Self, TypeAlias, TypeIs, TypeVar, override
@@ -177,6 +177,13 @@ def _state_problem(value: object) -> Optional[str]:
     return mutable_initial_problem(state.initial) if _is_cell(state) else None
 
 
+def _declared(owner: type) -> Iterator[tuple[str, object]]:
+    """What a class declares by name; of a mixin that is a dataclass already, its fields too."""
+    yield from vars(owner).items()
+    fields: Mapping[str, object] = vars(owner).get("__dataclass_fields__", {})
+    yield from fields.items()
+
+
 def _is_cell(state: Optional[State]) -> TypeIs[Cell[object]]:
     return isinstance(state, Cell)
 
@@ -297,9 +304,11 @@ class Callback(Generic[X_contra, Y_contra, P_contra]):
         super().__init_subclass__()
         check_methods(cls)
         check_fields(cls)
-        for name, value in vars(cls).items():
-            if factory := _state_factory(value):
-                factory.name = f"{cls.__name__}.{name}"
+        for owner in cls.__mro__:
+            for name, value in _declared(owner):
+                factory = _state_factory(value)
+                if factory and not factory.name:
+                    factory.name = f"{owner.__name__}.{name}"
 
     if not TYPE_CHECKING:  # a checker reads the constructor from the dataclass
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from checkers import python_of
 from running import CASES, HERE, ROOT, Found, marks, mypy, reported
 
 from typedcb.check import CODES, check_paths, check_text
@@ -53,9 +54,35 @@ def test_check_has_no_false_alarm() -> None:
     assert [str(found) for found in check_paths(GOOD)] == []
 
 
-def test_the_plugin_has_no_false_alarm() -> None:
-    found = reported(mypy(*map(str, GOOD), cache="plugin"))
-    assert {place: message for place, message in found.items() if CODES[place[2]].default} == {}
+SHOWN = {
+    ("docs_errors_md.py", "typedcb-illegal-answer"),
+    ("docs_errors_md.py", "typedcb-unknown-hook"),
+    ("docs_gradient_clip_md.py", "typedcb-not-frozen"),
+    ("docs_gradient_clip_md.py", "typedcb-unknown-hook"),
+}
+"""What documents show to be refused."""
+
+
+@pytest.fixture(scope="module")
+def documents(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The Python code of the documents, each as a file whose lines are the document's."""
+    folder = tmp_path_factory.mktemp("documents")
+    files = []
+    for document in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
+        name = re.sub(r"\W", "_", document.relative_to(ROOT).as_posix()) + ".py"
+        (folder / name).write_text(python_of(document.read_text(encoding="utf-8")))
+        files.append(folder / name)
+    return files
+
+
+def test_check_has_no_false_alarm_over_the_documents(documents: list[Path]) -> None:
+    assert {(found.path.name, found.finding.code) for found in check_paths(documents)} == SHOWN
+
+
+def test_the_plugin_has_no_false_alarm(documents: list[Path]) -> None:
+    found = reported(mypy(*map(str, (*GOOD, *documents)), cache="plugin"))
+    default = {place: message for place, message in found.items() if CODES[place[2]].default}
+    assert {(file, code) for file, _, code in default} == SHOWN, default
 
 
 # ------------------------------------------------------------------------------------------- where a class is found

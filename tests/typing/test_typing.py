@@ -65,6 +65,12 @@ def test_what_must_pass_runs(name: str, monkeypatch: pytest.MonkeyPatch) -> None
     assert name in sys.modules
 
 
+@pytest.mark.parametrize("name", [file.stem for file in GOOD if file.stem.startswith("good_corpus")])
+def test_the_corpus_does_what_it_says(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(HERE)
+    importlib.import_module(name).run()
+
+
 def test_code_stays_on_its_lines() -> None:
     document = "A title\n\n```python\nx = 1\n```\ntext\n```bash\nls\n```\n~~~python\nif x:\n    y = 2\n~~~\n"
     assert python_of(document) == "\n\n\nx = 1\n\n\n\n\n\n\nif x:\n    y = 2\n\n"
