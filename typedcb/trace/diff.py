@@ -274,6 +274,7 @@ class _Names:
         self._alone = {info.name for info in header.callbacks} - {info.name for info in other.callbacks}
         self._callbacks = [info.name for info in header.callbacks]
         self._by_place = not rules.callback_names
+        self._seeds = header.seeds
         self._places = {info.name: str(place) for place, info in enumerate(header.callbacks)}
         self._owns: dict[str, str] = {}
         passed_over = [*rules.ignore]
@@ -322,7 +323,8 @@ class _Names:
 
     def value(self, known: Known, compared: str) -> Value:
         """This side's value."""
-        return known.values.get(self.own(compared))
+        name = self.own(compared)
+        return known.values.get(name, self._seeds.get(name))
 
 
 class _Queue:

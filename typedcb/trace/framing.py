@@ -97,12 +97,21 @@ class Writer:
             bodies = msgspec.msgpack.encode([msgspec.Raw(body) for body in self._held])
             frame = _framed(_MANY, self._number, zlib.compress(bodies, 1))
             if len(frame) < self._at - self._start:
-                self._put(frame, self._start)
-                os.ftruncate(self._file, self._at)
+                self._replace(frame)
         self._number += len(self._held)
         self._held.clear()
         self._held_bytes = 0
         self._start = self._at
+
+    def _replace(self, frame: bytes) -> None:
+        """Writes a frame in place of those of the records that are held."""
+        try:
+            self._put(frame, self._start)
+        except OSError:  # what was there is put back, where that can still be done
+            single = (_framed(_ONE, self._number + place, body) for place, body in enumerate(self._held))
+            os.pwrite(self._file, b"".join(single), self._start)
+            raise
+        os.ftruncate(self._file, self._at)
 
     def close(self) -> None:
         """Compresses what is held, and closes the file."""
@@ -111,6 +120,10 @@ class Writer:
                 self.pack()
             finally:
                 self._close()
+
+    def abandon(self) -> None:
+        """Leaves the file as it is, after something could not be written."""
+        self._close()
 
     def _put(self, frame: bytes, at: int) -> None:
         """Writes a frame somewhere, after which the next one comes."""

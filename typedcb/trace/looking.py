@@ -284,7 +284,8 @@ class RandomNumbers:
     def __init__(self, *, sync: bool) -> None:
         self._sync = sync
         self._torch = torch.empty(0, dtype=torch.uint8)
-        self._last: dict[str, Value] = {}
+        # what these begin with is in the header: in most processes nobody has seeded them, and nobody draws from them
+        self._last = _other_hashes(sync=sync)
 
     def changes(self, *, hook: str, opening: bool) -> dict[str, Value]:
         """What has changed since it was last asked."""

@@ -170,6 +170,7 @@ class Recorder:
         self._index_of = {id(callback): index for index, callback in enumerate(callbacks)}
         self._open_writer = writer
         self._writer: Optional[Writer] = None
+        self._given_up = False
         self._kind: Literal["fit", "validation"] = "fit"
         self._zero = 0.0
         self._number = 0
@@ -194,6 +195,8 @@ class Recorder:
     def _begin(self, spec: HookSpec, event: msgspec.Struct) -> None:
         """An event has come."""
         self._finish()
+        if self._given_up and spec is not hooks.BEGIN_FIT:
+            return
         if self._writer is None or self._writer.closed or spec is hooks.BEGIN_FIT:
             self._begin_run("fit" if spec is hooks.BEGIN_FIT else "validation")
         where: msgspec.Struct = getattr(event, "reached", event)
@@ -319,7 +322,9 @@ class Recorder:
         self._forget_batch()
         self._summarize = Summarizer(self._options.hashes, self._options.stats, self._options.sync, self._names)
         self._watched = tuple(self._watchers())
+        self._given_up = True
         self._writer = self._open_writer()
+        self._given_up = False
         self._zero = time.perf_counter()
         self._write(self._header())
 
@@ -341,9 +346,11 @@ class Recorder:
         try:
             act()
         except OSError as error:
-            path = "" if self._writer is None else f" {self._writer.path}"
+            writer, self._writer, self._given_up = self._writer, None, True
+            path = "" if writer is None else f" {writer.path}"
+            if writer is not None:
+                writer.abandon()
             warnings.warn(f"the trace{path} ends here, and the fit goes on: {error}", TraceWarning, stacklevel=2)
-            self._options = attrs.evolve(self._options, events=frozenset())
 
     def _watchers(self) -> list[Watched]:
         options = self._options

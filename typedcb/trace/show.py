@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
+from typing_extensions import override
 
 from .figures import Filter, changes_of, costs_of, epochs_of
 from .reading import TracedRun, TraceFile
@@ -27,8 +28,16 @@ def console_for(*, plain: bool = False) -> Console:
     Args:
         plain: Whether it is plain on a terminal too.
     """
-    console = Console(no_color=True if plain else None, highlight=False)
-    return console if console.is_terminal else Console(width=PLAIN_WIDTH, highlight=False)
+    console = _Console(no_color=True if plain else None, highlight=False)
+    return console if console.is_terminal else _Console(width=PLAIN_WIDTH, highlight=False)
+
+
+class _Console(Console):
+    """A console that leaves to its caller what to do when nobody reads on."""
+
+    @override
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
 
 
 def show(trace: TraceFile, console: Console, which: Filter, *, limit: int = 100, each: bool = False) -> None:
