@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Callable, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -130,7 +130,9 @@ class Quality:
         return (images - self._mean) @ self._components
 
 
-eigenvalues: Callable[[Tensor], Tensor] = torch.linalg.eigvals  # pyright: ignore[reportUnknownMemberType]  # torch leaves it without types
+def eigenvalues(matrix: Tensor) -> Tensor:
+    """The eigenvalues of a square matrix, as complex numbers."""
+    return torch.linalg.eigvals(matrix)  # type: ignore[no-any-return]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # torch leaves it without types
 
 
 def networks() -> tuple[nn.Sequential, nn.Sequential]:

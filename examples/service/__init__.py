@@ -1,0 +1,1 @@
+"""Training inside of a web service: runs in background threads, watched and cancelled by requests."""
