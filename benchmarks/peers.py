@@ -23,6 +23,7 @@ from typing import Any, Callable, Iterator
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from typing_extensions import override
 
 from .task import (
     LR,
@@ -47,7 +48,7 @@ N_EPOCHS, ROUNDS, PROCESSES, MANY = 5, 6, 3, 25
 ENVS = ROOT / ".bench-venv"
 REQUIREMENTS = ROOT / "benchmarks" / "peers-requirements.txt"
 
-# Any: these libraries are not installed where types are checked.
+# Any: these libraries take batches of any kind.
 Peer = Callable[[Batches, int, str], Arm]
 """Makes the loop of a library with n callbacks that do `"nothing"` or `"read"` the loss and the batch's number."""
 
@@ -78,13 +79,15 @@ def skorch(batches: Batches, n: int, kind: str) -> Arm:
     from skorch import NeuralNet  # noqa: PLC0415
     from skorch.callbacks import Callback  # noqa: PLC0415
 
-    class Nothing(Callback):  # type: ignore[misc, unused-ignore]
-        def on_batch_end(self, net: Any, **kwargs: Any) -> None:
+    class Nothing(Callback):
+        @override
+        def on_batch_end(self, net: NeuralNet, batch: Any = None, training: bool | None = None, **kwargs: Any) -> None:
             pass
 
-    class Read(Callback):  # type: ignore[misc, unused-ignore]
-        def on_batch_end(self, net: Any, loss: Any = None, **kwargs: Any) -> None:
-            _ = loss, len(net.history[-1]["batches"])
+    class Read(Callback):
+        @override
+        def on_batch_end(self, net: NeuralNet, batch: Any = None, training: bool | None = None, **kwargs: Any) -> None:
+            _ = kwargs["loss"], len(net.history[-1]["batches"])
 
     def run(n_epochs: int) -> Weights:
         net = NeuralNet(
@@ -189,15 +192,15 @@ def fastai(batches: Batches, n: int, kind: str) -> Arm:
     from fastai.learner import Learner, Recorder  # noqa: PLC0415
     from fastai.optimizer import OptimWrapper  # noqa: PLC0415
 
-    class Nothing(Callback):  # type: ignore[misc, unused-ignore]
+    class Nothing(Callback):
         def after_loss(self) -> None:
             pass
 
-    class Read(Callback):  # type: ignore[misc, unused-ignore]
+    class Read(Callback):
         def after_loss(self) -> None:
             _ = self.loss, self.iter
 
-    def opt_func(params: Any, **kwargs: Any) -> Any:
+    def opt_func(params: Any, **kwargs: Any) -> OptimWrapper:
         return OptimWrapper(params, torch.optim.SGD, lr=LR)
 
     def run(n_epochs: int) -> Weights:
@@ -218,18 +221,21 @@ def keras(batches: Batches, n: int, kind: str) -> Arm:
     os.environ["KERAS_BACKEND"] = "torch"
     import keras  # noqa: PLC0415
 
-    class Nothing(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
-        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+    class Nothing(keras.callbacks.Callback):
+        @override
+        def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
             pass
 
-    class Read(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
-        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-            _ = logs["loss"], batch
+    class Read(keras.callbacks.Callback):
+        @override
+        def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+            _ = (logs or {})["loss"], batch
 
-    class Passes(keras.utils.PyDataset):  # type: ignore[misc, unused-ignore]
+    class Passes(keras.utils.PyDataset):
         def __len__(self) -> int:
             return len(batches)
 
+        @override
         def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
             if not index:
                 batches.begun.append(perf_counter())
