@@ -17,8 +17,8 @@ def evaluating(model: nn.Module) -> Generator[None, None, None]:
         model: The model; a module of it that is kept in evaluation mode stays there.
     """
     training = [module for module in model.modules() if module.training]
-    model.eval()
     try:
+        model.eval()
         with torch.no_grad():
             yield
     finally:

@@ -288,10 +288,12 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
             if self._busy:
                 raise LoopError("a fit is under way on this loop: a fit inside a fit would share its callbacks' state.")
             self._busy = True
+        gradients = torch.is_grad_enabled()
         try:
             yield
         finally:
             self._busy = False
+            torch.set_grad_enabled(gradients)  # an interrupt may come just where torch.no_grad() begins or ends
 
     def _check_alive(self, fit: FitScope[X_co, Y_co, P_co]) -> None:
         """Refuses to train on with weights that are no numbers any more.

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from torch.optim import SGD
 from torch.utils.data import DataLoader, Dataset
 
-from typedcb import AnyCallback, DataBunch, Learner
+from typedcb import AnyCallback, DataBunch, Learner, Series, series
 from typedcb.callbacks import AvgStats, Checkpoint, CSVLogger, Progress
 
 PLACES = ("loader", "model", "loss", "hook", "valid", "after_fit")
@@ -182,6 +182,57 @@ def exits(folder: str) -> None:
     threading.Thread(target=lambda: learn.fit(100_000, cbs=cbs), daemon=True).start()
     started.wait(20)
     say("leaving")
+
+
+def forever() -> None:
+    """Fits until it is interrupted, wherever that is, and says whether all was ended and another fit can follow."""
+    told = Counts()
+    learn = learner("none")
+    learn._attach((told,))
+    raised = ""
+    try:
+        learn.fit(100_000)
+    except BaseException as error:  # noqa: BLE001  # it says which
+        raised = type(error).__name__
+    assert told.begun == told.ended == 1, told
+    assert told.batches in (0, 1), "a batch that it was told of is ended, or the interrupt came before it was told"
+    learn.fit(1)
+    assert told.begun == told.ended == 2
+    say(raised, "in order")
+
+
+@dataclass(frozen=True)
+class Counts(AnyCallback):
+    """Counts what begins and ends, in what no fit resets."""
+
+    fits: Series[int] = series(reset="never")
+    open: Series[int] = series(reset="never")
+
+    @property
+    def begun(self) -> int:
+        return sum(sign > 0 for sign in self.fits)
+
+    @property
+    def ended(self) -> int:
+        return sum(sign < 0 for sign in self.fits)
+
+    @property
+    def batches(self) -> int:
+        return abs(sum(self.open))
+
+    def begin_fit(self, event: Any) -> None:
+        self.fits.append(1)
+        if len(self.fits) == 1:
+            say("begun")
+
+    def begin_batch(self, event: Any) -> None:
+        self.open.append(1)
+
+    def after_batch(self, event: Any) -> None:
+        self.open.append(-1)
+
+    def after_fit(self, event: Any) -> None:
+        self.fits.append(-1)
 
 
 def unfinished() -> None:

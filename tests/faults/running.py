@@ -525,6 +525,9 @@ RUNNING: Final = (
             "tests/faults/test_failing_process.py::test_ctrl_c_anywhere_ends_the_fit_with_after_fit_"
             "and_goes_on_to_the_caller",
             "tests/faults/test_failing_process.py::test_ctrl_c_ends_the_process_and_its_traceback_says_where_it_was",
+            "tests/faults/test_failing_process.py::"
+            "test_an_interrupt_at_any_moment_ends_the_fit_in_order_and_another_may_follow",
+            "tests/faults/test_failing_process.py::test_an_interrupt_where_no_grad_ends_leaves_gradients_enabled",
             "tests/faults/test_failing_process.py::test_ctrl_c_leaves_no_worker_behind",
             "tests/test_dispatch.py::test_ctrl_c_ends_the_fit_with_after_fit_and_propagates",
             "tests/checkpoint/test_writing.py::test_a_signal_ends_the_fit_after_a_last_checkpoint",

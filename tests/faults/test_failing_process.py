@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import torch
 from interrupted import PLACES
+from interrupting import interrupt, start
 from recording import At, Recorder, raising
 from tiny import Weight, learner, pairs, total
 from torch import Tensor
@@ -73,10 +74,7 @@ class Process:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[subprocess.Popen[str]]:
-    paths = [str(HERE.parents[1]), str(HERE.parent), str(HERE)]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-    command = [sys.executable, str(HERE / "interrupted.py")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env) as process:
+    with start() as process:
         yield process
         process.kill()
 
@@ -84,7 +82,7 @@ def server() -> Iterator[subprocess.Popen[str]]:
 @pytest.fixture
 def running(server: subprocess.Popen[str], tmp_path_factory: pytest.TempPathFactory) -> Any:
     @contextmanager
-    def start(*program: str) -> Iterator[Process]:
+    def begin(*program: str) -> Iterator[Process]:
         process = Process(server, tmp_path_factory.mktemp("process"), program)
         watchdog = threading.Timer(60, os.kill, (process.pid, signal.SIGKILL))
         watchdog.start()
@@ -97,7 +95,7 @@ def running(server: subprocess.Popen[str], tmp_path_factory: pytest.TempPathFact
                 process.rest()
             process.stdout.close()
 
-    return start
+    return begin
 
 
 # ------------------------------------------------------------------------------------------------------- F1, F2: Ctrl-C
@@ -124,6 +122,25 @@ def test_ctrl_c_ends_the_process_and_its_traceback_says_where_it_was(running: An
     assert process.returncode != 0
     assert out == ["after_fit KeyboardInterrupt", "cleaned up", "behind Failed"]
     assert "typedcb: in InHooks.after_step, epoch 0, batch 0, train" in err
+
+
+def test_an_interrupt_at_any_moment_ends_the_fit_in_order_and_another_may_follow(server: Any) -> None:
+    assert interrupt(server, 4, seed=1).total() == 4
+
+
+def test_an_interrupt_where_no_grad_ends_leaves_gradients_enabled(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = torch.no_grad.__exit__
+
+    def interrupted(self: torch.no_grad, *args: Any) -> None:
+        monkeypatch.setattr(torch.no_grad, "__exit__", original)
+        raise KeyboardInterrupt
+
+    learn = learner()
+    monkeypatch.setattr(torch.no_grad, "__exit__", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        learn.fit(1)
+    assert torch.is_grad_enabled()
+    learn.fit(1)
 
 
 def test_a_second_ctrl_c_is_obeyed_at_once() -> None:
