@@ -35,6 +35,7 @@ import msgspec
 from typing_extensions import TypeAlias, TypeVar, final
 
 from .outcomes import CancelBatch, CancelEpoch, CancelTrain
+from .showing import Sheet, brief
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,7 +51,18 @@ Phase: TypeAlias = Literal["train", "valid"]
 """Which data a batch is from."""
 
 
-class BeginFit(msgspec.Struct, frozen=True, eq=False):
+class _Event(msgspec.Struct, frozen=True, eq=False):
+    """What every event can do: show itself, on a terminal by rich and in a notebook."""
+
+    def __rich__(self) -> Sheet:
+        fields = tuple((name, brief(getattr(self, name))) for name in self.__struct_fields__)
+        return Sheet(type(self).__name__, ("field", "value"), fields)
+
+    def _repr_html_(self) -> str:
+        return self.__rich__().html()
+
+
+class BeginFit(_Event, frozen=True, eq=False):
     """A fit begins; the cells that reset with a fit hold their initial values."""
 
     n_epochs: int
@@ -60,7 +72,7 @@ class BeginFit(msgspec.Struct, frozen=True, eq=False):
     """The first epoch that runs: 0, or more when a fit is taken up again."""
 
 
-class BeginEpoch(msgspec.Struct, frozen=True, eq=False):
+class BeginEpoch(_Event, frozen=True, eq=False):
     """An epoch begins; the cells that reset with an epoch hold their initial values."""
 
     epoch: int
@@ -70,14 +82,14 @@ class BeginEpoch(msgspec.Struct, frozen=True, eq=False):
     """How many epochs the fit is to reach."""
 
 
-class BeginValidate(msgspec.Struct, frozen=True, eq=False):
+class BeginValidate(_Event, frozen=True, eq=False):
     """A pass over the validation data begins."""
 
     epoch: int
     """The epoch that is validated, from 0."""
 
 
-class AfterValidate(msgspec.Struct, frozen=True, eq=False):
+class AfterValidate(_Event, frozen=True, eq=False):
     """A pass over the validation data has ended, at its end or by a CancelEpoch."""
 
     epoch: int
@@ -122,7 +134,7 @@ class LossEvent(BatchEvent, Protocol):
         ...
 
 
-class BeginBatch(msgspec.Struct, Generic[X_co, Y_co], frozen=True, eq=False):
+class BeginBatch(_Event, Generic[X_co, Y_co], frozen=True, eq=False):
     """A batch begins: it has been loaded and is on the model's device."""
 
     phase: Phase
@@ -192,7 +204,7 @@ Reached: TypeAlias = Union[
 """The furthest event of a batch: `match` on it to see what there is."""
 
 
-class AfterCancelBatch(msgspec.Struct, Generic[X_co, Y_co, P_co], frozen=True, eq=False):
+class AfterCancelBatch(_Event, Generic[X_co, Y_co, P_co], frozen=True, eq=False):
     """A batch was cancelled; `after_batch` follows."""
 
     cancel: CancelBatch
@@ -202,7 +214,7 @@ class AfterCancelBatch(msgspec.Struct, Generic[X_co, Y_co, P_co], frozen=True, e
     """The furthest event of this batch, detached: `match` on it to see what there is."""
 
 
-class AfterBatch(msgspec.Struct, Generic[X_co, Y_co, P_co], frozen=True, eq=False):
+class AfterBatch(_Event, Generic[X_co, Y_co, P_co], frozen=True, eq=False):
     """A batch has ended, at its end, by a Cancel or by an error."""
 
     reached: Reached[X_co, Y_co, P_co]
@@ -212,7 +224,7 @@ class AfterBatch(msgspec.Struct, Generic[X_co, Y_co, P_co], frozen=True, eq=Fals
     """The error that ended it; None where it ended in order."""
 
 
-class AfterCancelEpoch(msgspec.Struct, frozen=True, eq=False):
+class AfterCancelEpoch(_Event, frozen=True, eq=False):
     """A pass over the data, or an epoch at its beginning, was cancelled."""
 
     epoch: int
@@ -222,7 +234,7 @@ class AfterCancelEpoch(msgspec.Struct, frozen=True, eq=False):
     """Who asked for it says why in `cancel.reason`."""
 
 
-class AfterEpoch(msgspec.Struct, frozen=True, eq=False):
+class AfterEpoch(_Event, frozen=True, eq=False):
     """An epoch has ended, its validation included."""
 
     epoch: int
@@ -232,25 +244,25 @@ class AfterEpoch(msgspec.Struct, frozen=True, eq=False):
     """How many epochs the fit is to reach."""
 
 
-class AfterCancelTrain(msgspec.Struct, frozen=True, eq=False):
+class AfterCancelTrain(_Event, frozen=True, eq=False):
     """The fit was cancelled; `after_fit` follows."""
 
     cancel: CancelTrain
     """Who asked for it says why in `cancel.reason`."""
 
 
-class Completed(msgspec.Struct, frozen=True, eq=False):
+class Completed(_Event, frozen=True, eq=False):
     """All epochs of the fit were run."""
 
 
-class Cancelled(msgspec.Struct, frozen=True, eq=False):
+class Cancelled(_Event, frozen=True, eq=False):
     """The fit was ended early by a CancelTrain."""
 
     cancel: CancelTrain
     """Who asked for it says why in `cancel.reason`."""
 
 
-class Failed(msgspec.Struct, frozen=True, eq=False):
+class Failed(_Event, frozen=True, eq=False):
     """The fit ended by an error, which goes on to the caller of fit."""
 
     error: BaseException
@@ -261,7 +273,7 @@ FitOutcome: TypeAlias = Union[Completed, Cancelled, Failed]
 """How a fit ended."""
 
 
-class AfterFit(msgspec.Struct, frozen=True, eq=False):
+class AfterFit(_Event, frozen=True, eq=False):
     """The fit has ended, in whatever way."""
 
     outcome: FitOutcome

@@ -42,7 +42,9 @@ from .evaluating import evaluating
 from .events import FitOutcome, P_co, X, X_co, Y, Y_co
 from .hooks import P_contra, Y_contra
 from .loop import FitScope, Loop, Position, ValidationScope
+from .portrait import portrait
 from .several import as_tuple
+from .showing import Sheets
 from .summary import Summary, summarize
 
 if TYPE_CHECKING:
@@ -337,7 +339,9 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
         """
         from .state import save  # noqa: PLC0415  # most learners save nothing
 
-        save(self, path)
+        with self._engine.running():
+            self._engine.before_evaluating(self._model)
+            save(self, path)
 
     def load(self, path: AnyPath, on_mismatch: Optional[OnMismatch] = None) -> None:
         """Gives the learner the weights, the optimizer's state and the cells of a checkpoint.
@@ -356,7 +360,8 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
 
         if self._loop.running:
             raise LoopError("a fit is under way on this learner: a checkpoint is loaded before or after it.")
-        load(self, path, on_mismatch)
+        with self._engine.running():
+            load(self, path, on_mismatch)
 
     def validate(
         self,
@@ -600,6 +605,13 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
                     f"{type(callback).__name__}.{name} is another learner than the one that it is attached to: make it "
                     f"by learn.add({type(callback).__name__}, ...), which fills its own learner in."
                 )
+
+    def __rich__(self) -> Sheets:
+        """What rich shows of it: its parts, and its callbacks with their settings and cells."""
+        return portrait(self)
+
+    def _repr_html_(self) -> str:
+        return portrait(self).html()
 
     @override
     def __repr__(self) -> str:

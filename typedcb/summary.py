@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterator, Sequence
+from typing import Final, Iterator, Sequence
 
 import attrs
 from torch import Tensor, nn
@@ -10,6 +10,9 @@ from torch.utils import _pytree as pytree  # torch has no public way to go over 
 from typing_extensions import override
 
 from .evaluating import evaluating
+from .showing import Sheet
+
+_HEAD: Final = ("module", "class", "output", "parameters", "train")
 
 
 @attrs.frozen
@@ -50,13 +53,23 @@ class Summary:
 
     @override
     def __str__(self) -> str:
-        rows = [("module", "class", "output", "parameters", "train")]
+        return "\n".join([*_aligned([_HEAD, *self._rows()]), self._foot()])
+
+    def __rich__(self) -> Sheet:
+        """What rich shows of it."""
+        return Sheet(self._foot(), _HEAD, tuple(self._rows()))
+
+    def _repr_html_(self) -> str:
+        return self.__rich__().html()
+
+    def _rows(self) -> Iterator[tuple[str, ...]]:
         for layer in self.layers:
             shapes = " ".join("x".join(map(str, shape)) for shape in layer.shapes)
             trains = "" if not layer.parameters else "yes" if layer.trainable == layer.parameters else "no"
-            rows.append((layer.name, layer.kind, shapes, f"{layer.parameters:,}", trains))
-        foot = f"{self.model}: {self.parameters:,} parameters, {self.trainable:,} of them train"
-        return "\n".join([*_aligned(rows), foot])
+            yield layer.name, layer.kind, shapes, f"{layer.parameters:,}", trains
+
+    def _foot(self) -> str:
+        return f"{self.model}: {self.parameters:,} parameters, {self.trainable:,} of them train"
 
 
 def summarize(model: nn.Module, inputs: object) -> Summary:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Optional
 
 import attrs
 import msgspec
 
 from ..events import Phase
+from ..showing import html_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -121,3 +122,6 @@ class Explanation:
         from .text import rendered  # noqa: PLC0415  # rich is an extra
 
         return rendered(self)
+
+    def _repr_html_(self) -> Optional[str]:
+        return html_of(self)

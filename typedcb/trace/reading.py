@@ -8,6 +8,7 @@ from typing import Iterator, Optional, Union
 import attrs
 
 from ..errors import TraceError
+from ..showing import Sheet, Sheets
 from .framing import Frames
 from .records import FORMAT, CallbackInfo, End, Event, Header, Record, Value
 
@@ -46,6 +47,43 @@ class TracedRun:
                 known.update(call.changed)
                 known.update({f"fields:{name}": value for name, value in call.fields.items()})
 
+    def __rich__(self) -> Sheets:
+        """What rich shows of it: how it went, and what each callback cost."""
+        return Sheets((_how_it_went(self), _costs(self)))
+
+    def _repr_html_(self) -> str:
+        return self.__rich__().html()
+
+
+def _how_it_went(run: TracedRun) -> Sheet:
+    epochs = {event.epoch for event in run.events if event.epoch is not None}
+    batches = sum(event.hook == "begin_batch" for event in run.events)
+    if run.end is None:
+        end = "none: it was killed, or is under way"
+    else:
+        error = "" if run.end.error is None else f", {run.end.error.kind}: {run.end.error.message}"
+        end = f"{run.end.outcome} after {run.end.seconds:.2f} s{run.end.reason and f', {run.end.reason}'}{error}"
+    rows = (
+        ("epochs", f"{len(epochs):,}"),
+        ("batches", f"{batches:,}"),
+        ("events", f"{len(run.events):,}"),
+        ("end", end),
+    )
+    return Sheet(f"A traced {run.header.kind}", ("", ""), rows)
+
+
+def _costs(run: TracedRun) -> Sheet:
+    calls = [0] * len(run.header.callbacks)
+    seconds = [0.0] * len(calls)
+    for call in (call for event in run.events for call in event.calls):
+        calls[call.callback] += 1
+        seconds[call.callback] += call.seconds
+    rows = tuple(
+        (callback.name, f"{count:,}", f"{1e3 * spent:.2f} ms")
+        for callback, count, spent in zip(run.header.callbacks, calls, seconds, strict=True)
+    )
+    return Sheet("What each callback cost", ("callback", "calls", "in all"), rows)
+
 
 @attrs.frozen
 class TraceFile:
@@ -59,6 +97,13 @@ class TraceFile:
 
     cut: int
     """How many bytes at its end are no whole record: more than 0 where a run was killed as it wrote."""
+
+    def __rich__(self) -> Sheets:
+        """What rich shows of it: its runs, and what each callback cost in them."""
+        return Sheets(tuple(sheet for run in self.runs for sheet in run.__rich__().sheets))
+
+    def _repr_html_(self) -> str:
+        return self.__rich__().html()
 
     def whole_runs(self) -> tuple[TracedRun, ...]:
         """Its runs that have an event.
