@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from . import checkpoint, events, imports, loop
+from . import checkpoint, events, imports, loop, trace
 
 
 def main() -> None:
@@ -17,6 +17,8 @@ def main() -> None:
     imports.main()
     print("\n## Checkpoints\n", flush=True)
     checkpoint.main()
+    print("\n## Traces\n", flush=True)
+    trace.main()
     if "--peers" in sys.argv:
         from . import peers  # noqa: PLC0415  # only who asks for it gets its virtual environment
 

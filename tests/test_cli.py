@@ -16,8 +16,11 @@ def test_the_demo_shows_its_callbacks_and_epochs_and_draws_a_picture(
 ) -> None:
     assert main(["demo", "--epochs", "1", "--out", str(tmp_path / "out")]) == 0
 
-    first, header, row, last = capsys.readouterr().out.splitlines()
+    first, header, row, last, how = capsys.readouterr().out.splitlines()
     assert first.endswith("GradientClip → ParamScheduler → Recorder → Progress")
+    assert how.endswith(f"typedcb trace show {tmp_path / 'out' / 'fit.trace'}")
+    assert main(["trace", "show", str(tmp_path / "out" / "fit.trace")]) == 0
+    assert "Completed after" in capsys.readouterr().out
     assert header.split() == ["epoch", "train_loss", "valid_loss", "accuracy", "seconds"]
     assert float(row.split()[3]) > 0.8
     assert last.endswith(f"{tmp_path / 'out' / 'fit.png'}")

@@ -28,6 +28,7 @@ from .data import DataBunch
 from .datasets import mnist5k
 from .events import BeginBatch, Phase
 from .learner import Learner
+from .trace import Trace
 
 
 @dataclass(frozen=True)
@@ -83,10 +84,10 @@ def small_cnn() -> nn.Sequential:
 
 
 def run(folder: Path, *, epochs: int = 8, lr: float = 0.01, seed: int = 0) -> float:
-    """Trains, and writes a picture of the fit.
+    """Trains, and writes a picture and a trace of the fit.
 
     Args:
-        folder: Where the picture goes; it is made when it is missing.
+        folder: Where they go; it is made when it is missing.
         epochs: How many epochs to train.
         lr: The highest learning rate of the cycle.
         seed: What makes the run repeatable.
@@ -109,6 +110,7 @@ def run(folder: Path, *, epochs: int = 8, lr: float = 0.01, seed: int = 0) -> fl
         ],
     )
     recorder = learn.add(Recorder)
+    trace = learn.add(Trace, folder / "fit.trace")
     print("callbacks, in the order in which they run:", " → ".join(type(callback).__name__ for callback in learn.cbs))  # noqa: T201
     learn.fit(epochs)
     folder.mkdir(parents=True, exist_ok=True)
@@ -116,4 +118,5 @@ def run(folder: Path, *, epochs: int = 8, lr: float = 0.01, seed: int = 0) -> fl
     recorder.plot().savefig(picture, dpi=120)  # pyright: ignore[reportUnknownMemberType]  # matplotlib leaves its keywords without types
     reached = stats.valid(accuracy).value
     print(f"{reached:.1%} of the held-out digits are right; loss and learning rate are drawn in {picture}")  # noqa: T201
+    print(f"every event is in {trace.path}; to see what happened: typedcb trace show {trace.path}")  # noqa: T201
     return reached
