@@ -21,6 +21,7 @@ import attrs
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from typing_extensions import override
 
 from typedcb import AfterEpoch, AnyCallback, BeginEpoch, Cell, DataBunch, Learner, cell
 from typedcb.callbacks import Checkpoint
@@ -62,10 +63,12 @@ class StandsStill(AnyCallback):
     seconds: Cell[tuple[float, ...]] = cell((), saved=False)
     """How long each epoch's end was held up."""
 
+    @override
     def after_epoch(self, event: AfterEpoch) -> None:
         """Starts the clock."""
         self.ended.value = perf_counter()
 
+    @override
     def begin_epoch(self, event: BeginEpoch) -> None:
         """Reads it."""
         if event.epoch:
@@ -184,7 +187,9 @@ def main() -> None:
         *("trained", "MB a checkpoint", "s an epoch", "more time", "more processor time"),
         *("ms that training stands still", "ms to copy alone"),
     ]
-    print(table(head, [measured(task, pairs) for task in TASKS]))
+    print(table(head, []), flush=True)
+    for task in TASKS:
+        print("| " + " | ".join(measured(task, pairs)) + " |", flush=True)
 
 
 if __name__ == "__main__":

@@ -42,6 +42,9 @@ class LoopParts(Generic[X, Y, P, M]):
         Y: The targets of a batch.
         P: What the model makes of the inputs.
         M: The model's own class.
+
+    Raises:
+        LoopError: The loop has objectives, of which there are no checkpoints.
     """
 
     loop: Loop[X, Y, P]
@@ -58,6 +61,14 @@ class LoopParts(Generic[X, Y, P, M]):
 
     loss_func: object = None
     """What computes the loss; it is saved where it is a module with weights or buffers."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.loop.objectives:
+            names = ", ".join(objective.name for objective in self.loop.objectives)
+            raise LoopError(
+                f"this loop has objectives ({names}), whose models and optimizers LoopParts does not hold: there are "
+                f"no checkpoints of such a loop. Save each with model.state_dict() and opt.state_dict()."
+            )
 
     @property
     def device(self) -> torch.device:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from good_checkpoint import learn, stats
+from good_checkpoint import learn, loop, parts, stats
 
+from typedcb import LoopParts
 from typedcb.callbacks import Checkpoint
 
 folder = Path("run")
@@ -26,3 +27,12 @@ learn.fit(1, resume=folder, on_mismatch={"EarlyStopping": "drop"})  # error
 learn.load()  # error
 learn.save(3)  # error
 learn.position.epoch  # error
+learn.add(Checkpoint, folder, exact="yes")  # error
+LoopParts(loop, learn.model, learn.opt)  # error
+LoopParts(loop, learn.opt, learn.opt, learn.data)  # error
+LoopParts(loop, learn.model, learn.opt, [(1, 2)])  # error
+Checkpoint(folder)  # error
+Checkpoint(parts.model, folder)  # error
+loop.fit(1, resume=folder)  # error
+parts.resumption()  # error
+parts.load(3)  # error

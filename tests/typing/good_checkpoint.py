@@ -6,14 +6,15 @@ from functools import partial
 from pathlib import Path
 
 import torch.nn.functional as F
-from torch import nn, ones
-from torch.optim import SGD
+from torch import Tensor, nn, ones
+from torch.optim import SGD, Optimizer
 from typing_extensions import assert_type
 
-from typedcb import DataBunch, Learner
-from typedcb.callbacks import AvgStats, Checkpoint, accuracy
+from typedcb import DataBunch, Learner, LoopParts
+from typedcb.callbacks import EMA, AvgStats, Checkpoint, GradientClip, accuracy
 from typedcb.events import FitOutcome
-from typedcb.loop import Position
+from typedcb.loop import Loop, Position, Resumption
+from typedcb.needs import HasModelAndOpt
 
 learn = Learner(nn.Linear(2, 2), DataBunch([(ones(4, 2), ones(4).long())]), F.cross_entropy, partial(SGD, lr=0.1))
 stats = AvgStats(accuracy)
@@ -28,6 +29,30 @@ def use(folder: Path) -> None:
     save = partial(Checkpoint, folder=folder, every_seconds=60.0, asynchronous=True, on_error="warn")
     assert_type(learn.fit(2, cb_funcs=[save], resume=folder, on_mismatch={"EarlyStopping": "reset"}), FitOutcome)
     learn.fit(2, cbs=[stats], resume="run")
+    learn.add(Checkpoint, folder, exact=False)
     learn.save(folder / "weights")
     learn.load("weights", {"optimizer": "reset"})
     assert_type(learn.position, Position | None)
+
+
+model = nn.Linear(2, 2)
+loop = Loop[Tensor, Tensor, Tensor]()
+parts = LoopParts(loop, model, SGD(model.parameters(), lr=0.1), learn.data)
+assert_type(parts, LoopParts[Tensor, Tensor, Tensor, nn.Linear])
+with_loss = LoopParts(loop, model, parts.opt, learn.data, nn.CrossEntropyLoss())
+
+
+def use_parts(folder: Path) -> None:
+    """Uses a loop of one's own."""
+    loop.add(GradientClip(parts, 1.0), EMA(parts), Checkpoint(parts, folder, every_steps=10))
+    assert_type(parts.resumption(folder, {"loss": "reset"}), Resumption)
+    with loop.fit(3, resume=parts.resumption("run")) as fit:
+        for epoch in fit.epochs():
+            for batch in epoch.train(parts.data.train_dl):
+                assert_type(batch.xb, Tensor)
+    parts.save(folder / "weights")
+    parts.load("weights")
+    assert_type(parts.position, Position | None)
+    assert_type(parts.model.in_features, int)
+    needed: HasModelAndOpt = parts
+    assert_type(needed.opt, Optimizer)
