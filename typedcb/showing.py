@@ -86,7 +86,7 @@ def html_of(renderable: RenderableType) -> Optional[str]:
         return None
     from rich.console import Console  # noqa: PLC0415  # rich is an extra
 
-    console = Console(file=io.StringIO(), record=True, width=120)
+    console = Console(file=io.StringIO(), record=True, width=120, force_jupyter=False)
     console.print(renderable)
     return console.export_html(inline_styles=True, code_format='<pre style="line-height: 1.3">{code}</pre>')
 

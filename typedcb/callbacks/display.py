@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import sys
 import time
 from typing import Callable, Final, Optional, Protocol, TextIO
 
@@ -47,19 +48,36 @@ class Display(Protocol):
 
 
 def open_display(header: tuple[str, ...], n_epochs: int, stream: TextIO) -> Display:
-    """A live display where the stream is a terminal, plain lines where it is none.
+    """A live display where the stream is a terminal or a notebook, plain lines where it is neither.
 
     A stream that is closed or broken, then or later, is warned of once, and nothing more is shown.
     """
 
     def opened() -> Display:
+        if stream is sys.stdout and in_notebook():
+            from .notebook_display import NotebookDisplay  # noqa: PLC0415  # it is a display itself
+
+            return NotebookDisplay(header, n_epochs)
         console = _Console(file=stream)
         return _Live(header, n_epochs, console) if console.is_terminal else _Lines(header, console)
 
     return _WhileItCan(opened, stream)
 
 
-def _cells(epoch: int, figures: tuple[float, ...]) -> list[str]:
+def in_notebook() -> bool:
+    """Whether this process is a notebook's kernel."""
+    ipython = sys.modules.get("IPython")  # whoever runs a notebook has loaded it
+    shell: object = None if ipython is None else ipython.get_ipython()
+    return hasattr(shell, "kernel")
+
+
+def row_of(epoch: int, figures: tuple[float, ...]) -> list[str]:
+    """The figures of an epoch as the cells of a table.
+
+    Args:
+        epoch: The epoch's number.
+        figures: Means, and at last the seconds that it took.
+    """
     *means, seconds = figures
     return [str(epoch), *(f"{mean:.4f}" for mean in means), f"{seconds:.1f}"]
 
@@ -157,7 +175,7 @@ class _Live(Display):
 
     @override
     def add_row(self, epoch: int, figures: tuple[float, ...]) -> None:
-        self._table.add_row(*_cells(epoch, figures))
+        self._table.add_row(*row_of(epoch, figures))
         self._live.refresh()
 
     @override
@@ -191,7 +209,7 @@ class _Lines(Display):
 
     @override
     def add_row(self, epoch: int, figures: tuple[float, ...]) -> None:
-        self._print(_cells(epoch, figures))
+        self._print(row_of(epoch, figures))
 
     @override
     def say(self, text: str) -> None:

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import math
 from typing import Sequence
 
 from matplotlib.figure import Figure
+
+
+class Plot(Figure):
+    """A figure that a notebook shows, whether or not pyplot has been told of the notebook."""
+
+    def _repr_png_(self) -> bytes:
+        picture = io.BytesIO()
+        self.savefig(picture, format="png", dpi=100)  # pyright: ignore[reportUnknownMemberType]  # matplotlib leaves its keywords without types
+        return picture.getvalue()
 
 
 def draw_fit(
@@ -19,7 +29,7 @@ def draw_fit(
         epoch_ends: How many batches had passed when each epoch ended.
         name: The hyperparameter's name.
     """
-    figure = Figure(figsize=(9, 6), layout="constrained")
+    figure = Plot(figsize=(9, 6), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
     batches = range(1, len(losses) + 1)
     above.plot(batches, losses, color="tab:blue", alpha=0.3, linewidth=1, label="loss of the batch")
@@ -49,7 +59,7 @@ def draw_lr_search(
         smooth_losses: The smoothed loss after each batch.
         suggestion: A learning rate to mark.
     """
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = Plot(figsize=(8, 5), layout="constrained")
     ((axes,),) = figure.subplots(1, 1, squeeze=False)
     axes.plot(lrs, losses, color="tab:blue", alpha=0.3, linewidth=1, label="loss of the batch")
     axes.plot(lrs, smooth_losses, color="tab:blue", linewidth=2, label="smoothed")
