@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -103,3 +104,16 @@ def test_a_lazy_name_is_the_modules_own() -> None:
 
 def test_the_package_is_marked_as_typed() -> None:
     assert (PACKAGE / "py.typed").exists()
+
+
+def test_every_name_of_the_package_is_loaded_from_where_checkers_read_it() -> None:
+    source = ast.parse(Path(typedcb.__file__).read_text(encoding="utf-8"))
+    read = {
+        alias.name: node.module
+        for node in ast.walk(source)
+        if isinstance(node, ast.ImportFrom) and node.level and node.module != "cell"
+        for alias in node.names
+    }
+    assert read == {name: home for home, names in typedcb._HOMES.items() for name in names}
+    assert all(getattr(typedcb, name) is not None for name in dir(typedcb))
+    assert inspect.isfunction(typedcb.cell), "the function, and not the module of that name"

@@ -107,7 +107,7 @@ def _codes(text: str) -> list[str]:
 
 def _check(paths: Sequence[Path], select: Sequence[str], ignore: Sequence[str]) -> int:
     from .check import SourceError, check_paths  # noqa: PLC0415  # no other command needs it
-    from .check.codes import chosen  # noqa: PLC0415
+    from .codes import chosen  # noqa: PLC0415
 
     try:
         found = [str(finding) for finding in check_paths(paths, chosen(select, ignore))]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
-from typing import Any, Callable, Final, Optional
+from typing import TYPE_CHECKING, Any, Callable, Final, Optional
 
 from mypy.errorcodes import ErrorCode
 from mypy.nodes import ClassDef, Context, TypeAlias, TypeInfo
@@ -22,10 +22,11 @@ from mypy.types import Instance, get_proper_type
 from typing_extensions import override
 
 from . import __version__
-from .check.codes import CODES
-from .check.findings import Finding
-from .check.run import check_class
-from .check.source import Definition, Module, Sources
+from .codes import CODES
+
+if TYPE_CHECKING:
+    from .check.findings import Finding
+    from .check.source import Module
 
 _INSTALLED: Final = re.compile(r"[\\/](site|dist)-packages[\\/]")
 _CALLBACK: Final = "typedcb.callback.Callback"
@@ -70,6 +71,9 @@ class TypedcbPlugin(Plugin):
         return isinstance(node, TypeInfo) and node.has_base(_CALLBACK)
 
     def _check(self, ctx: ClassDefContext) -> None:
+        from .check.run import check_class  # noqa: PLC0415  # a run that finds nothing changed needs no rules
+        from .check.source import Definition, Sources  # noqa: PLC0415  # as said
+
         api, defn = ctx.api, ctx.cls
         if defn.info.fullname.startswith("typedcb.callback."):
             return
@@ -118,6 +122,8 @@ class TypedcbPlugin(Plugin):
 
 
 def _parsed(name: str, text: str, *, is_package: bool) -> Optional[Module]:
+    from .check.source import Module  # noqa: PLC0415  # as above
+
     try:
         return Module(name, text, is_package=is_package)
     except SyntaxError:  # mypy says so itself

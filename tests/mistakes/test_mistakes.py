@@ -40,7 +40,7 @@ from typedcb import (
 )
 from typedcb.callbacks import AvgStats, EarlyStopping, GradientAccumulation, Recorder, SmoothLoss
 from typedcb.check import check_paths
-from typedcb.check.codes import chosen
+from typedcb.codes import chosen
 
 CASES = tuple(sorted((Path(__file__).parent / "cases").glob("*.py")))
 

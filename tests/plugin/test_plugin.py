@@ -13,8 +13,8 @@ from checkers import python_of
 from running import CASES, HERE, ROOT, Found, marks, mypy, reported
 
 from typedcb.check import CODES, check_paths, check_text
-from typedcb.check.codes import chosen
 from typedcb.cli import main
+from typedcb.codes import chosen
 
 GOOD = (ROOT / "typedcb", ROOT / "examples", *sorted((ROOT / "tests" / "typing").glob("good*.py")))
 

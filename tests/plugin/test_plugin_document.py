@@ -8,7 +8,7 @@ import pytest
 from running import ROOT
 
 from typedcb.check import CODES, check_text
-from typedcb.check.codes import chosen
+from typedcb.codes import chosen
 
 _PAGE = (ROOT / "docs" / "mypy-plugin.md").read_text(encoding="utf-8")
 _SECTIONS = dict(re.findall(r"^### (typedcb-[\w-]+)\n(.*?)(?=^##|\Z)", _PAGE, re.M | re.S))

@@ -3,8 +3,8 @@
 The mypy plugin (`typedcb.mypy`) reports the same findings, with the same codes and words.
 """
 
-from .codes import CODES as CODES
-from .codes import Code as Code
+from ..codes import CODES as CODES
+from ..codes import Code as Code
 from .findings import Finding as Finding
 from .run import SourceError as SourceError
 from .run import check_paths as check_paths

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from typing import Final, Iterator, Optional
 
+from ..codes import ILLEGAL_ANSWER, ILLEGAL_CANCEL, UNUSED_ANSWER, UNUSED_WITH
 from ..hooks import HOOKS, HookSpec
-from .codes import ILLEGAL_ANSWER, ILLEGAL_CANCEL, UNUSED_ANSWER, UNUSED_WITH
 from .findings import Finding, finding
 from .subject import Function, Subject, is_name, within
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from typing import Final, Iterator, Mapping, Optional
 
+from ..codes import DEFINED_TWICE, MUTABLE_FIELD, NO_SUPER, NOT_FROZEN, SELF_ASSIGNMENT, UNKNOWN_HOOK, UNKNOWN_SETTING
 from ..rules import (
     CELL_OF,
     frozen_problem,
@@ -18,7 +19,6 @@ from ..rules import (
     shared_state_problem,
     state_problem,
 )
-from .codes import DEFINED_TWICE, MUTABLE_FIELD, NO_SUPER, NOT_FROZEN, SELF_ASSIGNMENT, UNKNOWN_HOOK, UNKNOWN_SETTING
 from .findings import Finding, finding
 from .source import Definition, dotted
 from .subject import Subject, is_name, within

@@ -6,9 +6,9 @@ import ast
 import difflib
 from typing import Final, Iterator, Mapping, Optional
 
+from ..codes import DEAD_CONDITION, EVENT_ASSIGNMENT, TOO_EARLY, TOO_LATE, UNKNOWN_FIELD, Code
 from ..hooks import HOOKS
 from ..rules import PHASES
-from .codes import DEAD_CONDITION, EVENT_ASSIGNMENT, TOO_EARLY, TOO_LATE, UNKNOWN_FIELD, Code
 from .findings import Finding, finding
 from .source import dotted
 from .subject import Frame, Subject, is_name, within

@@ -7,7 +7,7 @@ from typing import Union
 
 import attrs
 
-from .codes import Code
+from ..codes import Code
 
 
 @attrs.frozen(order=True)

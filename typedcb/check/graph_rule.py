@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import Final, Iterator, Optional
 
-from .codes import GRAPH_IN_CELL
+from ..codes import GRAPH_IN_CELL
 from .findings import Finding, finding
 from .source import Definition, dotted
 from .subject import Frame, Function, Subject, bound, is_name, within

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from typing import Final, Iterator, Optional
 
+from ..codes import BOTH_PHASES, DEVICE_SYNC, UNDECLARED
 from ..hooks import HOOKS
-from .codes import BOTH_PHASES, DEVICE_SYNC, UNDECLARED
 from .findings import Finding, finding
 from .subject import Function, Subject, is_name, is_state, within
 

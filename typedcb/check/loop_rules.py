@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from typing import Final, Iterator, Optional
 
+from ..codes import AGAINST_THE_LOOP, LIVE_WEIGHTS, MUTABLE_FIELD, SHARED_STATE
 from ..hooks import HOOKS
-from .codes import AGAINST_THE_LOOP, LIVE_WEIGHTS, MUTABLE_FIELD, SHARED_STATE
 from .findings import Finding, finding
 from .source import dotted
 from .subject import Frame, Function, Subject, is_name, is_state, within

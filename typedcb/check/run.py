@@ -10,6 +10,7 @@ from typing import Callable, Final, Iterable, Iterator, Optional
 import attrs
 from typing_extensions import override
 
+from ..codes import chosen
 from .answer_rules import illegal_answer, illegal_cancel, unused_answer, unused_with
 from .class_rules import (
     defined_twice,
@@ -21,7 +22,6 @@ from .class_rules import (
     unknown_hook,
     unknown_setting,
 )
-from .codes import chosen
 from .event_rules import dead_condition, event_assignment, wrong_time
 from .findings import Finding
 from .graph_rule import graph_in_cell

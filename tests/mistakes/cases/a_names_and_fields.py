@@ -174,7 +174,7 @@ class CO03(AnyCallback):
 
     @override
     def after_backward(self, event: typedcb.BatchEvent) -> SkipStep:  # error
-        SkipStep()
+        SkipStep()  # typedcb-unused-answer
 
 
 # -- FA-07
