@@ -58,6 +58,20 @@ def set_random_states(states: Tree) -> None:
         np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))
 
 
+def diverge(rank: int) -> None:
+    """Has the generators of this process draw other numbers than those of another rank with the same states.
+
+    Args:
+        rank: The number of this process.
+    """
+    random.seed(random.getrandbits(62) + rank)
+    torch.manual_seed(int(torch.randint(1 << 62, ())) + rank)
+    if "numpy" in sys.modules:
+        import numpy as np  # noqa: PLC0415  # imported already
+
+        np.random.seed((int(np.random.randint(1 << 31)) + rank) % (1 << 32))
+
+
 def random_problem(states: Tree) -> Optional[str]:
     """Why random states cannot be set here; None where they can."""
     devices = torch.cuda.device_count() if torch.cuda.is_available() else 0

@@ -27,9 +27,11 @@ from .data import DataBunch
 from .errors import CheckpointError, CheckpointWarning, CorruptCheckpointError, MismatchError
 from .loaders import inexact, loader_facts, loader_problem, loader_state, set_loader_state
 from .loop import Position, Resumption
-from .randomness import random_problem, random_states, saves_itself, set_random_states
+from .randomness import diverge, random_problem, random_states, saves_itself, set_random_states
+from .ranks import here
 from .store import AnyPath, Stored, draft, found, read, write
-from .tree import StoredTensor, Tree, dtype_name, is_dict
+from .together import of_all_ranks, on_main
+from .tree import StoredTensor, Tree, dtype_name, is_dict, shard_of
 from .values import OwnState, declared, made, shown, taken
 
 OnMismatch: TypeAlias = Mapping[str, Literal["require", "reset"]]
@@ -88,6 +90,18 @@ class KeepsMore(Protocol):
     @property
     def kept_elsewhere(self) -> tuple[str, ...]:
         """What keeps it: no checkpoint holds it."""
+        ...
+
+
+class DiffersByRank(Protocol):
+    """A callback whose cells are not the same on all ranks: the main rank's are what is saved."""
+
+    def bring_together(self) -> None:
+        """Gives the main rank's cells what is in those of all ranks, before they are saved. Collective."""
+        ...
+
+    def part_again(self) -> None:
+        """Takes out of this rank's cells, which have been given the main rank's, what the main rank has."""
         ...
 
 
@@ -164,6 +178,33 @@ def in_fit(learner: HasState, position: Position, start: Tree, now: Tree) -> Tre
         "facts": None if dl is None else loader_facts(dl),
         "own": None if own is None else own.state_dict(),
     }
+
+
+def with_ranks(fit: Tree) -> Tree:
+    """What a fit needs to be taken up, with the random states of all ranks where there are several. Collective.
+
+    Args:
+        fit: What `in_fit` says on this rank.
+    """
+    if here().world_size == 1:
+        return fit
+    return {**fit, "ranks": of_all_ranks({"start": fit["start"], "now": fit["now"]})}
+
+
+def bring_together(learner: HasState) -> None:
+    """Has the main rank's cells be those of all ranks, and its buffers: they are what is saved. Collective."""
+    if here().world_size > 1:
+        for callback in learner.cbs:
+            if hasattr(callback, "bring_together"):
+                cast("DiffersByRank", callback).bring_together()
+
+
+def _part_again(learner: HasState) -> None:
+    """Has each rank begin with its own part of what the main rank's cells have brought together."""
+    if here().world_size > 1:
+        for callback in learner.cbs:
+            if hasattr(callback, "part_again"):
+                cast("DiffersByRank", callback).part_again()
 
 
 def captured(learner: HasState, fit: Tree = None, training: Tree = None) -> Tree:
@@ -282,6 +323,7 @@ class Restoration:
             module.training = name in saved["training"]
         for state, value in cells:
             _give(state, value)
+        _part_again(self.learner)
 
     def _fitting(self, at_rest: bool) -> list[tuple[State, object]]:
         """The cells to give, when what is in them now takes it."""
@@ -339,7 +381,9 @@ def _tensors(state: Mapping[str, Any]) -> dict[str, str]:  # Any: whatever an ob
 
 def _described(tensor: Tensor | StoredTensor) -> str:
     dtype = tensor.dtype if isinstance(tensor, StoredTensor) else dtype_name(tensor)
-    return f"{dtype} {list(tensor.shape)}"
+    shard = tensor.shard if isinstance(tensor, StoredTensor) else shard_of(tensor)
+    in_shards = " in shards" if here().mesh is not None and shard is not None else ""
+    return f"{dtype} {list(tensor.shape)}{in_shards}"
 
 
 def prepared(learner: HasState, stored: Stored, on_mismatch: OnMismatch) -> Restoration:
@@ -531,7 +575,8 @@ def resumption(learner: HasState, stored: Stored, on_mismatch: OnMismatch) -> Re
 def _taken_up(learner: HasState, stored: Stored, restoration: Restoration, on_mismatch: OnMismatch) -> Resumption:
     fit = stored.tree["fit"]
     position = Position(fit["epoch"], fit["phase"], fit["done"], fit["steps"])
-    start, now, own = stored.load(fit["start"]), stored.load(fit["now"]), stored.load(fit["own"])
+    own = stored.load(fit["own"])
+    start, now, is_new = _of_this_rank(stored, fit)
     dl = None if position.phase == "valid" and not learner.data.has_valid else _loader(learner, position)
     problem = random_problem(now["random"])
     differences = [("random", problem)] if problem else []
@@ -545,6 +590,8 @@ def _taken_up(learner: HasState, stored: Stored, restoration: Restoration, on_mi
     def restore() -> None:
         restoration.apply(at_rest=False)
         _set_instant(learner, now, kept, under_way=False)
+        if is_new and "random" not in kept:
+            diverge(here().rank)
 
     def rewind() -> int:
         _set_instant(learner, start, kept, under_way=False)
@@ -555,6 +602,14 @@ def _taken_up(learner: HasState, stored: Stored, restoration: Restoration, on_mi
         return 0
 
     return Resumption(position, restore, rewind, settle)
+
+
+def _of_this_rank(stored: Stored, fit: Tree) -> tuple[Tree, Tree, bool]:
+    """The instants at which the pass began and was left on this rank, and whether there was no such rank."""
+    ranks: list[Tree] = fit.get("ranks") or [{"start": fit["start"], "now": fit["now"]}]
+    rank = here().rank
+    own = stored.load(ranks[rank % len(ranks)])
+    return own["start"], own["now"], rank >= len(ranks)
 
 
 def _data_differences(learner: HasState, fit: Tree, now: Tree, dl: Optional[object]) -> list[str]:
@@ -587,7 +642,12 @@ def save(learner: HasState, path: AnyPath) -> None:
     left_out = lost(learner)
     if left_out is not None:
         warnings.warn(f"{path} is without a part of the state. {left_out}.", CheckpointWarning, stacklevel=3)
-    write(Path(path), draft(captured(learner), copy=False))
+    bring_together(learner)
+    content = draft(captured(learner), copy=False)
+    if content.sharded:
+        write(Path(path), content)
+    else:
+        on_main(lambda: write(Path(path), content))
 
 
 def load(learner: HasState, path: AnyPath, on_mismatch: Optional[OnMismatch]) -> None:

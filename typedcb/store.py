@@ -2,6 +2,7 @@
 
     step-00000042/
         tensors.safetensors     all tensors
+        shard-*.safetensors     the shards of tensors that no process has whole, where there are such
         state.json              everything else, as `tree` writes it
         manifest.json           the format's version, who wrote it, and the size and sha256 of each file
 
@@ -23,7 +24,8 @@ import stat
 import warnings
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, Generator, Optional, Protocol, Union, cast
+from types import MappingProxyType
+from typing import Any, Final, Generator, Mapping, Optional, Protocol, Union, cast
 
 import attrs
 import msgspec
@@ -33,7 +35,8 @@ from typing_extensions import TypeAlias
 
 from .errors import CheckpointError, CheckpointWarning, CheckpointWriteError, CorruptCheckpointError
 from .extras import require
-from .tree import StoredTensor, Tree, decode, dtype_name, encode, map_tensors
+from .together import load_shards, shard_shapes, write_shards
+from .tree import StoredTensor, Tree, decode, dtype_name, encode, map_tensors, shard_of
 
 FORMAT: Final = 1
 """The version of the format that is written, and the newest that is read."""
@@ -45,6 +48,7 @@ TENSORS: Final = "tensors.safetensors"
 _MAX_MANIFEST: Final = 1 << 16
 _MAX_STATE: Final = 1 << 30
 _NAME: Final = re.compile(r"step-(\d{8,18})(?:-(\d{1,9}))?")
+_SHARD: Final = re.compile(r"shard-\d{5,9}-model-\d{5}-of-\d{5}\.safetensors")
 _TEMPORARY: Final = re.compile(r"\.tmp-(?P<host>[\w.-]*)-(?P<pid>\d+)-(?P<token>[0-9a-f]{16})-.*")
 _TOKEN: Final = secrets.token_hex(8)  # a process of the same number may have died before this one, in a container say
 
@@ -89,6 +93,9 @@ class Draft:
     tensors: dict[str, Tensor]
     """Its tensors, on the CPU."""
 
+    sharded: Mapping[str, Tensor] = MappingProxyType({})
+    """Its tensors of which each process has a shard, as they are."""
+
 
 def draft(tree: Tree, *, copy: bool, into: Optional[Draft] = None) -> Draft:
     """Makes a state ready to be written.
@@ -104,7 +111,10 @@ def draft(tree: Tree, *, copy: bool, into: Optional[Draft] = None) -> Draft:
     text, tensors = encode(tree)
     seen: set[int] = set()
     ready: dict[str, Tensor] = {}
+    sharded = {name: tensor for name, tensor in tensors.items() if shard_of(tensor) is not None}
     for name, tensor in tensors.items():
+        if name in sharded:
+            continue
         storage = tensor.untyped_storage()
         # a tensor that shares its memory with another one, or is a part of one, is written as itself
         shares = storage.data_ptr() in seen or storage.nbytes() != tensor.nbytes
@@ -113,7 +123,7 @@ def draft(tree: Tree, *, copy: bool, into: Optional[Draft] = None) -> Draft:
             ready[name] = _copied(tensor, None if into is None else into.tensors.get(name))
         else:
             ready[name] = tensor.resolve_conj().resolve_neg().contiguous()
-    return Draft(text, ready)
+    return Draft(text, ready, sharded)
 
 
 def _copied(tensor: Tensor, memory: Optional[Tensor]) -> Tensor:
@@ -140,19 +150,35 @@ def write(target: Path, content: Draft) -> None:
             f"{target} is there already, and no checkpoint is written over: choose another name."
         )
     temporary = _temporary(target)
+    if content.sharded:
+        write_shards(target, temporary, content.sharded, lambda folder: _finish(target, folder, content))
+        return
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(target.parent)
         temporary.mkdir()
-        _write_files(temporary, content)
-        os.rename(temporary, target)
-        _sync(target.parent)
+        _commit(target, temporary, content)
     except Exception as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise _write_error(target, content, error) from error
     except BaseException:  # Ctrl-C: what is half done goes, and the interrupt goes on
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def _finish(target: Path, folder: Path, content: Draft) -> None:
+    """Writes the rest of a checkpoint whose shards are there, and gives it its name."""
+    try:
+        _remove_leftovers(target.parent)
+        _commit(target, folder, content)
+    except Exception as error:
+        raise _write_error(target, content, error) from error
+
+
+def _commit(target: Path, temporary: Path, content: Draft) -> None:
+    _write_files(temporary, content)
+    os.rename(temporary, target)
+    _sync(target.parent)
 
 
 def probe(folder: Path) -> None:
@@ -180,9 +206,10 @@ def _write_files(folder: Path, content: Draft) -> None:
 
     safetensors.torch.save_file(content.tensors, str(folder / TENSORS))  # pyright: ignore[reportUnknownMemberType]
     (folder / STATE).write_bytes(content.text)
-    files = {name: _file_of(folder / name) for name in (STATE, TENSORS)}
+    names = (STATE, TENSORS, *sorted(path.name for path in folder.iterdir() if _SHARD.fullmatch(path.name)))
+    files = {name: _file_of(folder / name) for name in names}
     (folder / MANIFEST).write_bytes(_manifest(files))
-    for name in (STATE, TENSORS, MANIFEST):
+    for name in (*names, MANIFEST):
         _sync(folder / name)
     _sync(folder)
 
@@ -274,7 +301,7 @@ class Stored:
         Raises:
             CorruptCheckpointError: A tensor is not of the type that the state says.
         """
-        tensors: dict[str, Tensor] = {}
+        tensors = load_shards(self.path, in_shards) if (in_shards := _in_shards(tree)) else dict[str, Tensor]()
         with _corrupt(self.path / TENSORS), _tensors_in(self.path / TENSORS) as file:
 
             def tensor_of(stored: StoredTensor) -> Tensor:
@@ -286,6 +313,18 @@ class Stored:
                 return tensor if device is None or stored.device == "cpu" else tensor.to(device)
 
             return map_tensors(tree, StoredTensor, tensor_of)
+
+
+def _in_shards(tree: Tree) -> dict[str, StoredTensor]:
+    """The tensors of a tree that are in shards, by name."""
+    found: dict[str, StoredTensor] = {}
+
+    def note(stored: StoredTensor) -> None:
+        if stored.shard is not None:
+            found[stored.name] = stored
+
+    map_tensors(tree, StoredTensor, note)
+    return found
 
 
 def read(path: Path) -> Stored:
@@ -302,8 +341,10 @@ def read(path: Path) -> Stored:
     with _directory(path) as folder:
         contents = _read_manifest(path, folder)
         text = _read_file(path, folder, STATE, contents, keep=True)
-        _read_file(path, folder, TENSORS, contents, keep=False)
+        _verify_tensors(path, folder, contents)
     shapes = _shapes(path / TENSORS)
+    if len(contents.files) > 2:
+        shapes = {**shard_shapes(path), **shapes}
     with _corrupt(path / STATE):
         return Stored(path, decode(text, shapes), contents.versions)
 
@@ -316,8 +357,17 @@ def verify(path: Path) -> None:
     """
     with _directory(path) as folder:
         contents = _read_manifest(path, folder)
-        for name in (STATE, TENSORS):
-            _read_file(path, folder, name, contents, keep=False)
+        _read_file(path, folder, STATE, contents, keep=False)
+        _verify_tensors(path, folder, contents)
+
+
+def _verify_tensors(path: Path, folder: int, contents: _Contents) -> None:
+    """Verifies the files of tensors, and refuses one that nobody names: who reads shards reads all that is there."""
+    for name in dict.fromkeys((TENSORS, *(name for name in contents.files if name != STATE))):
+        _read_file(path, folder, name, contents, keep=False)
+    more = sorted(set(os.listdir(folder)) - {MANIFEST, *contents.files})
+    if any(name.endswith(".safetensors") for name in more):
+        raise CorruptCheckpointError(f"{path} has files that its manifest does not name: {', '.join(more)[:200]}.")
 
 
 def steps(folder: Path) -> list[Path]:
@@ -451,7 +501,7 @@ def _read_manifest(path: Path, folder: int) -> _Contents:
     if manifest.sha256 != _digest(manifest.contents) or msgspec.json.encode(manifest) != text:
         raise CorruptCheckpointError(f"{place} is not what was written: its checksum differs.")
     for name in manifest.contents.files:
-        if name not in (STATE, TENSORS):
+        if name not in (STATE, TENSORS) and not _SHARD.fullmatch(name):
             raise CorruptCheckpointError(f"{place} names {name[:80]!r}, which is no file of a checkpoint.")
     return manifest.contents
 

@@ -6,6 +6,7 @@
     {"tuple": [...]}            a tuple
     {"dict": [[key, value]]}    a dict, in its order; keys are str, int, float, bool, None or tuples of these
     {"tensor": [name, type, device]}    a tensor of that name in the file beside it, such as ["w", "float32", "cpu"]
+    {"tensor": [name, type, device, 0]} one that is in shards along its dimension 0
 
 A tensor that stands in several places, such as tied weights, is stored once.
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, Callable, Final, Mapping, Sequence, TypeVar
+from typing import Any, Callable, Final, Mapping, Optional, Protocol, Sequence, TypeVar, cast
 
 import attrs
 import torch
@@ -53,6 +54,9 @@ class StoredTensor:
     device: str
     """The kind of device that it was on, such as `cuda`."""
 
+    shard: Optional[int] = None
+    """The dimension along which it is in shards; None where it is whole."""
+
 
 def encode(tree: Tree) -> tuple[bytes, dict[str, Tensor]]:
     """A tree as JSON, and its tensors by name.
@@ -84,7 +88,7 @@ class _Encoder:
         if isinstance(value, float):
             return float(value) if math.isfinite(value) else {"float": repr(float(value))}
         if isinstance(value, Tensor):
-            return {"tensor": [self._tensor(value, path), dtype_name(value), value.device.type]}
+            return self._node_of(value, path)
         if is_list(value):
             return self._items(value, path)
         if is_tuple(value):
@@ -108,11 +112,20 @@ class _Encoder:
             return self.node(key, path)
         raise StateError(f"{_shown(path)} has a {type(key).__name__} as a key, and keys are strings and numbers.")
 
-    def _tensor(self, tensor: Tensor, path: tuple[str, ...]) -> str:
+    def _node_of(self, tensor: Tensor, path: tuple[str, ...]) -> Json:
         tensor = tensor.detach()
+        shard = shard_of(tensor)
+        if shard is None and hasattr(tensor, "full_tensor"):
+            tensor = cast("_Sharded", tensor).full_tensor()
+        facts = [self._tensor(tensor, path, shard is not None), dtype_name(tensor), tensor.device.type]
+        return {"tensor": facts if shard is None else [*facts, shard]}
+
+    def _tensor(self, tensor: Tensor, path: tuple[str, ...], sharded: bool) -> str:
         if tensor.layout is not torch.strided or tensor.is_quantized:
             raise StateError(f"{_shown(path)} is a sparse or quantized tensor, which no checkpoint can hold.")
-        place = (tensor.device, tensor.dtype, tensor.shape, tensor.stride(), tensor.data_ptr())
+        place: tuple[object, ...] = (id(tensor),)  # whose memory is the same is another question on each rank
+        if not sharded:
+            place = (tensor.device, tensor.dtype, tensor.shape, tensor.stride(), tensor.data_ptr())
         known = self._names.get(place) if tensor.numel() else None
         if known is not None:
             return known
@@ -167,12 +180,16 @@ class _Decoder:
         raise ValueError(f"{str(kind)[:40]!r} is no kind of value")
 
     def _tensor(self, held: list[Json]) -> StoredTensor:
-        if len(held) != 3 or not all(isinstance(word, str) for word in held):
+        if len(held) not in (3, 4) or not all(isinstance(word, str) for word in held[:3]):
             raise ValueError("a tensor is no name, type and device")
-        name, dtype, device = held
+        name, dtype, device, *shard = held
         if name not in self._shapes:
             raise ValueError(f"the tensor {name[:MAX_NAME]!r} is not in the file of tensors")
-        return StoredTensor(name, self._shapes[name], dtype, device)
+        if shard and not (isinstance(shard[0], int) and 0 <= shard[0] < len(self._shapes[name])):
+            raise ValueError(
+                f"the tensor {name[:MAX_NAME]!r} has no dimension {str(shard[0])[:20]} to be in shards along"
+            )
+        return StoredTensor(name, self._shapes[name], dtype, device, *shard)
 
     def _item(self, pair: Json, depth: int) -> tuple[Tree, Tree]:
         if not is_list(pair) or len(pair) != 2:
@@ -181,6 +198,30 @@ class _Decoder:
         if not _is_key(key):
             raise ValueError("a dict has a key that is no string or number")
         return key, self.node(pair[1], depth + 1)
+
+
+class _Placement(Protocol):
+    dim: int
+
+    def is_shard(self) -> bool: ...
+
+
+class _Sharded(Protocol):
+    """What is used of torch's DTensor, which takes a while to import."""
+
+    @property
+    def placements(self) -> tuple[_Placement, ...]: ...
+
+    def full_tensor(self) -> Tensor: ...
+
+
+def shard_of(tensor: Tensor) -> Optional[int]:
+    """The dimension along which processes have shards of a tensor; None where each has all of it."""
+    placements = cast("_Sharded", tensor).placements if hasattr(tensor, "placements") else ()
+    shards = [placement.dim for placement in placements if placement.is_shard()]
+    if len(placements) > 1:
+        raise StateError("a tensor is sharded over a mesh of several dimensions, which no checkpoint can hold.")
+    return shards[0] if shards else None
 
 
 def dtype_name(tensor: Tensor) -> str:

@@ -21,7 +21,7 @@ from typing_extensions import TypeAlias, override
 
 from ..callback import AnyCallback
 from ..cell import Cell, Readable, cell
-from ..errors import CheckpointError, CheckpointWarning
+from ..errors import CheckpointError, CheckpointWarning, PeerError
 from ..events import (
     AfterBatch,
     AfterCancelTrain,
@@ -36,8 +36,10 @@ from ..events import (
 from ..extras import require
 from ..locks import FolderLock, hold
 from ..loop import Position
-from ..state import InFit, captured, in_fit, inexact_parts, instant, modes
+from ..ranks import here
+from ..state import InFit, bring_together, captured, in_fit, inexact_parts, instant, modes, with_ranks
 from ..store import Draft, clean, draft, next_name, probe, write
+from ..together import on_main
 from ..tree import Tree
 from .stopping import Mode, improved
 
@@ -168,10 +170,14 @@ class Checkpoint(AnyCallback):
     def begin_fit(self, event: BeginFit) -> None:
         """Sees to it that the folder can be written into by this fit alone, and the fit taken up exactly."""
         self._check_exact()
-        probe(self.folder)
-        self.lock.value = hold(self.folder)
+        ranks = here()
+        if self.asynchronous and ranks.mesh is not None:
+            raise CheckpointError("Checkpoint(asynchronous=True) cannot write shards: leave it out.")
+        if ranks.rank == 0:  # which writes for all
+            probe(self.folder)
+            self.lock.value = hold(self.folder)
         self.written_at.value = time.monotonic()
-        if self.asynchronous:
+        if self.asynchronous and ranks.rank == 0:
             self.writer.value = ThreadPoolExecutor(1, "typedcb-checkpoint", initializer=_give_way)
         if self.at_end and threading.current_thread() is threading.main_thread():
             self._listen()
@@ -198,7 +204,7 @@ class Checkpoint(AnyCallback):
         due = stepped and self.every_steps is not None and not (reached.step + 1) % self.every_steps
         if not due and self.every_seconds is not None:
             due = time.monotonic() - self.written_at.value >= self.every_seconds
-        if due or self.asked.value is not None:
+        if self._agreed(due):
             self._save(Position(reached.epoch, reached.phase, reached.index + 1, reached.step + stepped))
             self._end_if_asked()
 
@@ -215,7 +221,7 @@ class Checkpoint(AnyCallback):
             if better:
                 self.best.value = value
         due = self.every_epochs is not None and not (event.epoch + 1) % self.every_epochs
-        if where is not None and (due or better or self.asked.value is not None):
+        if where is not None and self._agreed(due or better):
             self._save(where, best=better)
             self._end_if_asked()
 
@@ -234,7 +240,8 @@ class Checkpoint(AnyCallback):
         lock, writer = self.lock.value, self.writer.value
         try:
             self._raise_pending(wait=True)
-            if self.at_end and isinstance(event.outcome, Failed) and not self.ended.value and lock is not None:
+            failed = isinstance(event.outcome, Failed) and not isinstance(event.outcome.error, PeerError)
+            if self.at_end and failed and not self.ended.value and lock is not None:
                 self._save_failed()
         finally:
             self.written.value = None
@@ -244,6 +251,15 @@ class Checkpoint(AnyCallback):
                 lock.release()
             if self.asked.value is not None:  # after the last batch: it is not lost
                 os.kill(os.getpid(), self.asked.value)
+
+    def _agreed(self, due: bool) -> bool:
+        """Whether to save now; several ranks do what the main one's clock says, and what a signal has told any."""
+        ranks = here()
+        if ranks.world_size > 1 and (self.at_end or self.every_seconds is not None):
+            votes = ranks.gather((int(due), self.asked.value or 0))
+            due = bool(votes[0][0])
+            self.asked.value = max(asked for _, asked in votes) or None
+        return due or self.asked.value is not None
 
     def _check_exact(self) -> None:
         """Refuses what cannot be taken up exactly."""
@@ -272,18 +288,23 @@ class Checkpoint(AnyCallback):
         """Writes a checkpoint of this moment, or has it written."""
         try:
             self._raise_pending(wait=True)
-            target = next_name(self.folder, where.steps)
+            target = self.folder / here().exchange(next_name(self.folder, where.steps).name)[0]
             if best:
                 self.best_name.value = target.name
             begun = self._start()
             start = None if where.phase is None else begun.instant
-            fit = in_fit(self.learn, where, start, instant(self.learn))
+            bring_together(self.learn)
+            fit = with_ranks(in_fit(self.learn, where, start, instant(self.learn)))
             training = begun.training if where.phase == "valid" else None
             content = draft(captured(self.learn, fit, training), copy=self.asynchronous, into=self.written.value)
             self.saved_at.value, self.last.value, self.written_at.value = where, target, time.monotonic()
             job = partial(_write, target, content, self.keep_last, self.best_name.value)
-            if self.writer.value is None:
+            if self.asynchronous and here().rank:
+                return  # the main rank's thread writes
+            if content.sharded:
                 job()
+            elif self.writer.value is None:
+                on_main(job)
             else:
                 self.written.value, self.pending.value = content, self.writer.value.submit(job)
         except CheckpointError as error:
@@ -293,8 +314,11 @@ class Checkpoint(AnyCallback):
         """Writes what an error has left, beside the checkpoints that a fit can be taken up from."""
         done = "" if self.saved_at.value is None else f"{self.saved_at.value.steps:08d}-"
         target = self.folder / f"failed-after-{done}{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+        content = draft(captured(self.learn), copy=False)
+        if content.sharded:
+            return  # the other ranks, which have the other shards, are gone
         try:
-            write(target, draft(captured(self.learn), copy=False))
+            write(target, content)
         except CheckpointError as error:
             warnings.warn(f"what the error has left could not be saved: {error}", CheckpointWarning, stacklevel=2)
 
@@ -344,4 +368,5 @@ def _give_way() -> None:
 def _write(target: Path, content: Draft, keep: int, best: Optional[str]) -> None:
     """Writes a checkpoint, and removes those that are too many by then."""
     write(target, content)
-    clean(target.parent, keep, best)
+    if here().rank == 0:  # also in the thread that writes, where there is but one
+        clean(target.parent, keep, best)

@@ -180,6 +180,17 @@ class AvgStats(Callback[object, Y_contra, P_contra], Generic[Y_contra, P_contra]
         self.train_loss.value = _mean(sums.loss, sums.samples)
         self.train_metrics.value = tuple(_mean(total, sums.samples) for total in sums.metrics)
 
+    def bring_together(self) -> None:
+        """Has the main rank's sums be those of all ranks, before they are saved. Collective."""
+        for sums in (self.train_sums, self.valid_sums):
+            total = self._over_ranks(sums.value)
+            sums.value = Sums() if here().rank else total
+
+    def part_again(self) -> None:
+        """Leaves the sums that were saved to the main rank."""
+        if here().rank:
+            self.train_sums.value = self.valid_sums.value = Sums()
+
     def _over_ranks(self, sums: Sums) -> Sums:
         """The sums over all ranks."""
         ranks = here()

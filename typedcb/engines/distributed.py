@@ -23,7 +23,7 @@ from ..errors import EngineError
 from ..events import P, X, Y
 from ..ranks import over
 from .failing import Failures
-from .processes import Processes
+from .processes import LostError, Processes
 from .split import split
 
 if TYPE_CHECKING:
@@ -88,7 +88,10 @@ class DistributedEngine(ABC):
     def exchange(self, text: str) -> tuple[str, ...]:
         """The text of every rank, by rank. Collective."""
         self._check_all("exchange")
-        return self._processes.exchange(text, self._failures.any)
+        try:
+            return self._processes.exchange(text, self._failures.any)
+        except LostError as error:
+            raise self.failed(error) from error
 
     def alone(self, who: str, /) -> None:
         """From now on a collective is refused, since `who` runs on this rank alone; "" ends that."""

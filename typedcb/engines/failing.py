@@ -75,7 +75,7 @@ class Failures:
     def _found(self, error: BaseException) -> BaseException:
         store, rank = self._processes.store, self._processes.rank
         lost = _is_lost(error)
-        if not lost:
+        if not lost and not isinstance(error, SystemExit):  # SIGTERM, from whoever ends all processes
             own = msgspec.json.encode(_Failure(rank, type(error).__name__, str(error), _place(error)))
             store.compare_set(_FAILED, "", own.decode())
         store.set(f"here/{rank}", "")
