@@ -411,3 +411,18 @@ def test_payloads_that_are_no_tensors_are_recorded(tmp_path: Path) -> None:
     xb = begun.fields["xb"]
     assert getattr(xb, "entries", {})["name"] == "one"
     assert isinstance(getattr(xb, "entries", {})["x"], TensorValue)
+
+
+def test_tensors_are_held_for_a_batch_alone(tmp_path: Path) -> None:
+    held = []
+    learn = learner(At("after_loss", lambda event: held.append(len(recorder()._summarize._known))), n_train=30)
+    learn.add(Trace, tmp_path / "t", events=("after_loss",))
+
+    def recorder() -> Any:
+        return learn._loop._attached.plan.train.after_loss[0]._act.__self__
+
+    learn.fit(2)
+    assert max(held) <= 4
+    run = read(tmp_path / "t").runs[0]
+    assert all({"xb", "loss"} <= event.fields.keys() for event in run.events if event.hook == "after_loss")
+    assert recorder()._held == {}

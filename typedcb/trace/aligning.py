@@ -12,7 +12,7 @@ from typing import Iterable, Iterator, Optional, Sequence
 import attrs
 from typing_extensions import TypeAlias
 
-from .reading import TracedRun
+from .reading import PAYLOAD, TracedRun, begins_batch
 from .records import Event, Header, Value
 
 Key: TypeAlias = tuple[str, Optional[int], Optional[str], Optional[int], int]
@@ -89,20 +89,18 @@ def _joined(parts: Sequence[Sequence[Placed]]) -> Iterator[Placed]:
 
 
 class Known:
-    """What is known of a run's state while its events go by.
-
-    Args:
-        renamed: What a name of `before` and `changed` is compared as.
-    """
+    """What is known of a run's state while its events go by."""
 
     def __init__(self) -> None:
+        self._last: Optional[Event] = None
         self.values: dict[str, Value] = {}
 
     def begin(self, event: Event) -> None:
         """Takes in what an event comes with."""
-        if event.hook == "begin_batch":
-            for name in ("xb", "yb", "pred", "loss"):
+        if begins_batch(event, self._last):
+            for name in PAYLOAD:
                 self.values.pop(f"fields:{name}", None)
+        self._last = event
         self.take(event.before, event.fields)
 
     def take(self, changed: dict[str, Value], fields: dict[str, Value]) -> None:

@@ -84,8 +84,8 @@ class Difference:
         if self.amount is not None:
             lines.append(f"  they differ in the {self.amount}")
         if self.also:
-            more = f" and {len(self.also) - 8} more" if len(self.also) > 8 else ""
-            lines.append(f"  also different then: {', '.join(self.also[:8])}{more}")
+            rest = f" and {len(self.also) - 8} more" if len(self.also) > 8 else ""
+            lines.append(f"  also different then: {', '.join(self.also[:8])}{rest}")
         lines.append(f"  {self.compared} events before it are equal")
         more = [f"  and {len(self.notes) - 12} more, different from the beginning"] if len(self.notes) > 12 else []
         return "\n".join([*lines, *(f"  {note}" for note in self.notes[:12]), *more])

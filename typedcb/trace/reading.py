@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Iterator, Optional, Union
+from typing import Final, Iterator, Optional, Union
 
 import attrs
 
@@ -11,6 +11,22 @@ from ..errors import TraceError
 from ..showing import Sheet, Sheets
 from .framing import Frames
 from .records import FORMAT, CallbackInfo, End, Event, Header, Record, Value
+
+PAYLOAD: Final = ("xb", "yb", "pred", "loss")
+"""The fields that are forgotten when a batch begins."""
+
+
+def begins_batch(event: Event, last: Optional[Event]) -> bool:
+    """Whether an event is the first that is recorded of a batch.
+
+    Args:
+        event: The event.
+        last: The one before it.
+    """
+    if event.index is None:
+        return False
+    before = None if last is None else (last.phase, last.epoch, last.index)
+    return event.hook == "begin_batch" or before != (event.phase, event.epoch, event.index)
 
 
 @attrs.frozen
@@ -36,10 +52,12 @@ class TracedRun:
         The dict is the same one each time, and goes on changing; its fields' names are `fields:loss` and the like.
         """
         known: dict[str, Value] = {}
+        last: Optional[Event] = None
         for event in self.events:
-            if event.hook == "begin_batch":
-                for name in ("xb", "yb", "pred", "loss"):
+            if begins_batch(event, last):
+                for name in PAYLOAD:
                     known.pop(f"fields:{name}", None)
+            last = event
             known.update(event.before)
             known.update({f"fields:{name}": value for name, value in event.fields.items()})
             yield event, known

@@ -177,6 +177,7 @@ class Recorder:
         self._fields: dict[str, Value] = {}
         self._held: dict[str, tuple[object, int]] = {}
         self._n_batches: Value = None
+        self._batch: tuple[object, ...] = ()
         self._payload_names = tuple(name for name in _PAYLOAD if name in options.fields)
         self._summarize = Summarizer(options.hashes, options.stats, options.sync)
         self._watched: tuple[Watched, ...] = ()
@@ -205,8 +206,10 @@ class Recorder:
         if spec.name not in self._options.events or (isinstance(index, int) and index % self._options.every_batches):
             return
         begun = time.perf_counter()
-        if spec is hooks.BEGIN_BATCH:
+        batch = (position["phase"], position["epoch"], index)
+        if spec is hooks.BEGIN_BATCH or (index is not None and batch != self._batch):
             self._forget_batch()
+            self._batch = batch
         record = Event(
             self._number,
             spec.name,
