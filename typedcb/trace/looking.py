@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import random
 import sys
+from operator import is_
 from typing import Final, Mapping, Protocol, Sequence, cast
 
 import torch
@@ -233,24 +234,28 @@ class Hypers:
     def __init__(self, opt: Optimizer, summarize: Summarizer) -> None:
         self._opt = opt
         self._summarize = summarize
-        self._held: list[object] = []
+        self._held: list[list[object]] = []
         self._last: dict[str, Value] = {}
 
     def changes(self, *, hook: str, opening: bool) -> dict[str, Value]:
         """What has changed since it was last asked."""
-        held: list[object] = [
-            (value.data_ptr(), value._version) if isinstance(value, Tensor) else value
-            for group in self._opt.param_groups
-            for name, value in group.items()
-            if name != "params"
-        ]
-        if held == self._held:
+        held: list[list[object]] = [list(group.values()) for group in self._opt.param_groups]
+        if self._as_held(held):
             return {}
         self._held = held
         now = hypers(self._opt, self._summarize)
         found = {name: value for name, value in now.items() if not same(value, self._last.get(name, _UNKNOWN))}
         self._last = now
         return found
+
+    def _as_held(self, held: list[list[object]]) -> bool:
+        """Whether the hyperparameters are the very objects that they were, and none that changes in place."""
+        if len(held) != len(self._held):
+            return False
+        for now, last in zip(held, self._held, strict=True):
+            if len(now) != len(last) or not all(map(is_, now, last)):
+                return False
+        return not any(isinstance(value, Tensor) for group in held for value in group)
 
 
 _UNKNOWN: Final = "never looked at"
