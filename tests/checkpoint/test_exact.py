@@ -26,6 +26,7 @@ from runs import Draws, Events, Noisy, differing, everything, model
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR, StepLR
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler
+from torchdata.stateful_dataloader import StatefulDataLoader
 
 from typedcb import DataBunch, Learner
 from typedcb.callbacks import (
@@ -60,7 +61,7 @@ from typedcb.callbacks import (
 from typedcb.callbacks.display import open_display
 from typedcb.store import steps
 
-open_display(("",), 1, io.StringIO()).close()  # rich draws from random when it is first used
+open_display(("",), 1, io.StringIO()).close()  # rich and torchdata draw from random when first used
 
 CLOCKS = {"Timer1.epochs", "Timer1.whole", "Timer1.waiting", "Timer1.computing", "Progress1.rows", "Progress1.seconds"}
 """What no two runs have in common."""
@@ -146,8 +147,6 @@ def loader(setup: Setup) -> Any:
     if setup.loader == "in order":
         return DataLoader(samples, 3, sampler=SequentialSampler(samples), drop_last=setup.drop_last, **workers)
     if setup.loader == "saves itself":
-        from torchdata.stateful_dataloader import StatefulDataLoader  # noqa: PLC0415  # slow to import
-
         return StatefulDataLoader(samples, 3, shuffle=True, drop_last=setup.drop_last, generator=generator)
     return DataLoader(samples, 3, shuffle=True, drop_last=setup.drop_last, **workers)
 
