@@ -1,4 +1,4 @@
-"""Fits this small are slower on several threads than on one."""
+"""Fits this small are slower on several threads than on one; and their last bits are others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _one_thread() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -194,20 +194,22 @@ class Gradients:
         each: Whether each of them is told of, beside all of them together.
         sync: Whether those of other devices than the CPU are fetched.
         thorough: Whether all of them are hashed each time.
+        first: The first event of a batch that they are looked at in: they are others than in the batch before.
     """
 
-    def __init__(self, model: nn.Module, *, each: bool, sync: bool, thorough: bool) -> None:
+    def __init__(self, model: nn.Module, *, each: bool, sync: bool, thorough: bool, first: str) -> None:
         self._weights = list(model.named_parameters())
         self._tensors = _Tensors("gradients", each=each)
         self._sync = sync
         self._thorough = thorough
+        self._first = first
         self._counts: dict[str, tuple[int, int]] = {}
 
     def changes(self, *, hook: str, opening: bool) -> dict[str, Value]:
         """What has changed since it was last asked."""
         if hook not in ("after_backward", "after_step"):
             return {}
-        if opening and hook == "after_backward":
+        if opening and hook == self._first:
             self._tensors.forget()
             self._counts.clear()
         those: list[tuple[str, Tensor]] = []

@@ -358,11 +358,12 @@ class Recorder:
     def _watchers(self) -> list[Watched]:
         options = self._options
         model, opt = self._learn.model, self._learn.opt
+        first = "after_backward" if "after_backward" in options.events else "after_step"
         those: dict[str, Callable[[], Watched]] = {
             "cells": lambda: Cells(self._states(), self._summarize),
             "weights": lambda: Weights(model, each=options.each_weight, sync=options.sync, thorough=options.thorough),
             "gradients": lambda: Gradients(
-                model, each=options.each_weight, sync=options.sync, thorough=options.thorough
+                model, each=options.each_weight, sync=options.sync, thorough=options.thorough, first=first
             ),
             "hypers": lambda: Hypers(opt, self._summarize),
             "random": lambda: RandomNumbers(sync=options.sync),
