@@ -9,11 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from .accelerate_engine import AccelerateEngine as AccelerateEngine
     from .torch_engine import DDP as DDP
     from .torch_engine import FSDP as FSDP
     from .torch_engine import TorchEngine as TorchEngine
 
 _HOME: Final = {
+    "AccelerateEngine": "accelerate_engine",
     "DDP": "torch_engine",
     "FSDP": "torch_engine",
     "TorchEngine": "torch_engine",

@@ -10,6 +10,7 @@ which the processes have found each other. Nothing that comes from another proce
 from __future__ import annotations
 
 import atexit
+import itertools
 import math
 import os
 import time
@@ -26,6 +27,10 @@ from ..errors import EngineError
 
 _ENVIRONMENT: Final = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """What torchrun tells a process; whoever starts processes by other means sets the same."""
+
+
+_NUMBERS: Final = itertools.count()
+"""Engines are made in the same order on all ranks, and each has words of its own in the store."""
 
 
 class Processes:
@@ -59,7 +64,7 @@ class Processes:
             _join(timedelta(seconds=timeout), backend)
         self.rank, self.world_size = dist.get_rank(), dist.get_world_size()
         # torch has no public way to the store of a process group that somebody else has made
-        self.store = PrefixStore("typedcb", _get_default_store())
+        self.store = PrefixStore(f"typedcb/{next(_NUMBERS)}", _get_default_store())
         self._group = _numbers_group(timedelta(seconds=timeout))
         atexit.register(self.close)
 

@@ -1,0 +1,297 @@
+"""What the tests of engines run in several processes; each program prints what it has found as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Optional, Union
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+from torchmetrics.classification import MulticlassConfusionMatrix
+
+from typedcb import (
+    AnyCallback,
+    CancelBatch,
+    CancelEpoch,
+    CancelTrain,
+    Completed,
+    DataBunch,
+    Learner,
+    Series,
+    SkipBackward,
+    SkipStep,
+    SkipValidate,
+    series,
+)
+from typedcb.callbacks import AvgStats, Checkpoint, CSVLogger, EarlyStopping, GradientClip, SmoothLoss, accuracy
+from typedcb.engines import DDP, FSDP, TorchEngine
+
+SAMPLES = torch.randn(53, 6, generator=torch.Generator().manual_seed(1))
+CLASSES = SAMPLES[:, :3].argmax(1)
+
+
+def model() -> nn.Sequential:
+    torch.manual_seed(3)
+    return nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Dropout(0.1), nn.Linear(8, 3))
+
+
+def data() -> DataBunch[Tensor, Tensor]:
+    """Batches that ranks cannot share evenly; the last one of each pass has 3 samples, and 1."""
+    train = DataLoader(TensorDataset(SAMPLES, CLASSES), batch_size=10, shuffle=True)
+    return DataBunch(train, DataLoader(TensorDataset(SAMPLES[:33], CLASSES[:33]), batch_size=8))
+
+
+def learner(engine: TorchEngine, *cbs: Any, cb_funcs: Any = (), opt: Any = None) -> Learner[Tensor, Tensor, Tensor]:
+    opt = opt or partial(torch.optim.SGD, lr=0.5, momentum=0.9)
+    return Learner(model(), data(), F.cross_entropy, opt, cbs=list(cbs), cb_funcs=list(cb_funcs), engine=engine)
+
+
+def weights(learn: Learner[Any, Any, Any]) -> list[float]:
+    """All weights of a model, whole, to the bit."""
+    whole = [p.full_tensor() if isinstance(p, DTensor) else p for p in learn.model.parameters()]
+    return torch.cat([p.detach().flatten() for p in whole]).tolist()
+
+
+class Confusion(MulticlassConfusionMatrix):
+    """Of a matrix the share of the right, so that it is a number."""
+
+    def compute(self) -> Tensor:
+        matrix = super().compute()
+        return matrix.diagonal().sum() / matrix.sum()
+
+
+def figures(engine: TorchEngine, folder: Path) -> dict[str, Any]:
+    stats, smooth = AvgStats((accuracy, Confusion(3))), SmoothLoss(0.5)
+    learn = learner(
+        engine, stats, smooth, CSVLogger(stats, folder / "log.csv"), cb_funcs=[partial(GradientClip, clip=1.0)]
+    )
+    learn.model[2].p = 0.0  # masks are drawn by each rank for its own samples
+    learn.fit(2)
+    lists = [(SAMPLES[:5], CLASSES[:5]), (SAMPLES[5:6], CLASSES[5:6])]
+    return {
+        "row": stats.row,
+        "train": stats.train_metrics.value[:1],
+        "smooth": smooth.value,
+        "validate": learn.validate(),
+        "lists": learn.validate(lists),
+        "weights": weights(learn),
+        "shapes": [list(p.to_local().shape if isinstance(p, DTensor) else p.shape) for p in learn.model.parameters()],
+        "sharded": all(isinstance(p, DTensor) for p in learn.model.parameters()),
+    }
+
+
+@dataclass(frozen=True)
+class Decides(AnyCallback):
+    """Answers on one rank alone, in one hook, once."""
+
+    rank: int
+    hook: str
+    make: Callable[[], Any]
+    raises: bool = False
+    heard: Series[str] = series()
+
+    def _decide(self, hook: str, once: bool) -> Any:
+        self.heard.append(hook)
+        if hook != self.hook or not once or self.rank != 1:
+            return None
+        if self.raises:
+            raise self.make()
+        return self.make()
+
+    def begin_batch(self, event: Any) -> Optional[Union[CancelBatch, CancelEpoch]]:
+        return self._decide("begin_batch", event.index == 1)
+
+    def after_loss(self, event: Any) -> Optional[Union[SkipBackward, CancelBatch]]:
+        return self._decide("after_loss", event.index == 1)
+
+    def after_backward(self, event: Any) -> Optional[SkipStep]:
+        return self._decide("after_backward", event.index == 1)
+
+    def after_batch(self, event: Any) -> Optional[CancelTrain]:
+        return self._decide("after_batch", event.reached.index == 1)
+
+    def begin_validate(self, event: Any) -> Optional[SkipValidate]:
+        return self._decide("begin_validate", True)
+
+
+CASES: dict[str, tuple[str, Callable[[], Any], bool]] = {
+    "batch": ("begin_batch", lambda: CancelBatch("odd"), False),
+    "epoch": ("begin_batch", lambda: CancelEpoch("odd"), False),
+    "train": ("after_batch", lambda: CancelTrain("enough"), False),
+    "raised": ("after_loss", lambda: CancelBatch("deep"), True),
+    "backward": ("after_loss", SkipBackward, False),
+    "step": ("after_backward", SkipStep, False),
+    "validate": ("begin_validate", SkipValidate, False),
+}
+
+
+def decisions(engine: TorchEngine) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, (hook, make, raises) in CASES.items():
+        callback = Decides(engine.rank, hook, make, raises)
+        learn = learner(engine, callback)
+        outcome = learn.fit(2)
+        ended = "completed" if isinstance(outcome, Completed) else outcome.cancel.reason  # type: ignore[union-attr]
+        found[name] = {"ended": ended, "heard": list(callback.heard), "weights": weights(learn)}
+    stats = AvgStats()
+    stopping = EarlyStopping(stats.valid_loss, mode="min", patience=1, min_delta=1e3)
+    found["stopping"] = str(learner(engine, stats, stopping).fit(9))
+    return found
+
+
+@dataclass(frozen=True)
+class MainStops(AnyCallback):
+    """Stops the fit, and is asked on the main rank alone."""
+
+    ranks: ClassVar = "main"
+    asked: Series[int] = series()
+
+    def after_epoch(self, event: Any) -> Optional[CancelTrain]:
+        self.asked.append(event.epoch)
+        return CancelTrain("main") if event.epoch == 1 else None
+
+
+def of_main(engine: TorchEngine) -> dict[str, Any]:
+    callback = MainStops()
+    outcome = learner(engine, callback).fit(5)
+    return {"outcome": str(outcome), "asked": list(callback.asked)}
+
+
+ADAM = partial(torch.optim.AdamW, lr=0.05)
+
+
+def saving(engine: TorchEngine, folder: Path) -> dict[str, Any]:
+    """A fit that saves, and one that takes it up in the middle of an epoch."""
+    torch.manual_seed(5 + engine.rank)
+    make = partial(Checkpoint, folder=folder, every_steps=4, keep_last=9)
+    whole_stats, stats = AvgStats(accuracy), AvgStats(accuracy)
+    whole = learner(engine, whole_stats, cb_funcs=[make], opt=ADAM)
+    torch.manual_seed(7 + engine.rank)  # other masks on each rank
+    whole.fit(2)
+    torch.manual_seed(99)
+    again = learner(engine, stats, opt=ADAM)
+    again.fit(2, resume=folder / "step-00000008")
+    return {"whole": [weights(whole), whole_stats.row], "again": [weights(again), stats.row]}
+
+
+def loading(engine: TorchEngine, folder: Path) -> dict[str, Any]:
+    """A checkpoint that others have saved, with a hostile pickle beside it."""
+    seen: list[str] = []
+
+    def watch(event: str, args: tuple[Any, ...]) -> None:
+        if event == "pickle.find_class" or (event == "open" and str(args[0]).endswith(".metadata")):
+            seen.append(f"{event} {args}")
+
+    learn = learner(engine, opt=ADAM, *[AvgStats(accuracy)])
+    sys.addaudithook(watch)
+    learn.load(folder / "step-00000012")
+    return {"weights": weights(learn), "seen": list(seen), "moment": first_moment(learn)}
+
+
+def first_moment(learn: Learner[Any, Any, Any]) -> list[float]:
+    state = learn.opt.state[next(learn.model.parameters())]["exp_avg"]
+    return (state.full_tensor() if isinstance(state, DTensor) else state).flatten().tolist()
+
+
+class Evil:
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> Any:
+        return (open, (str(self.mark), "w"))
+
+
+def several(folder: Path) -> dict[str, Any]:
+    """All that needs no end of its own, in one start of the processes."""
+    found: dict[str, Any] = {}
+    with TorchEngine(DDP(), timeout=60) as engine, TorchEngine(FSDP(), timeout=60) as sharding:
+        n = engine.world_size
+        found["ddp"], found["fsdp"] = figures(engine, folder), figures(sharding, folder)
+        if n == 2:
+            found |= {"decisions": decisions(engine), "main": of_main(engine)}
+            found["saving"] = saving(engine, folder / "ddp")
+            found["sharded"] = saving(sharding, folder / "fsdp")
+            last = learner(sharding, AvgStats(accuracy), opt=ADAM)
+            last.load(folder / "fsdp" / "step-00000012")
+            found["loaded"] = {"weights": weights(last), "moment": first_moment(last)}
+            if engine.rank == 0:
+                hostile = folder / "fsdp" / "step-00000012" / ".metadata"
+                hostile.write_bytes(pickle.dumps(Evil(folder / "pwned")))
+        else:
+            found["loaded"] = loading(sharding, folder / "fsdp")
+    return found
+
+
+@dataclass(frozen=True)
+class Trouble(AnyCallback):
+    """Goes wrong on one rank, in the middle of an epoch."""
+
+    rank: int
+    how: str
+
+    def after_loss(self, event: Any) -> None:
+        if self.rank != 1 or event.step != 3:
+            return
+        if self.how == "raises":
+            raise ValueError("bad luck")
+        if self.how == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.how == "stuck":
+            os.kill(os.getpid(), signal.SIGSTOP)
+        if self.how == "undeclared":
+            raise CancelTrain("deep")
+
+
+def failing(how: str, timeout: str = "60") -> dict[str, Any]:
+    with TorchEngine(timeout=float(timeout)) as engine:
+        cbs: list[Any] = [Trouble(engine.rank, how)]
+        if how == "differs" and engine.rank == 1:
+            cbs.append(SmoothLoss())
+        learner(engine, *cbs).fit(2)
+    return {}
+
+
+def accelerated(what: str) -> dict[str, Any]:
+    from accelerate import Accelerator  # noqa: PLC0415  # the other programs need none of it
+    from accelerate.utils import FullyShardedDataParallelPlugin  # noqa: PLC0415  # as said
+
+    from typedcb.engines import AccelerateEngine  # noqa: PLC0415  # as said
+
+    plugin: Any = FullyShardedDataParallelPlugin(fsdp_version=2) if what == "fsdp" else None
+    with AccelerateEngine(Accelerator(cpu=True, fsdp_plugin=plugin), processes=2, timeout=60) as engine:
+        stats = AvgStats(accuracy)
+        learn: Any = Learner(
+            model(), data(), F.cross_entropy, partial(torch.optim.SGD, lr=0.5, momentum=0.9), cbs=[stats], engine=engine
+        )
+        learn.model[2].p = 0.0
+        learn.fit(2)
+        return {"row": stats.row, "weights": weights(learn)}
+
+
+def machines(folder: str) -> dict[str, Any]:
+    with TorchEngine(timeout=60) as engine:
+        found: dict[str, Any] = figures(engine, Path(folder))
+    return found
+
+
+if __name__ == "__main__":
+    torch.manual_seed(0)  # the order of the samples comes of it
+    name, *arguments = sys.argv[1:]
+    programs: dict[str, Callable[..., dict[str, Any]]] = {
+        "several": lambda folder: several(Path(folder)),
+        "failing": failing,
+        "accelerated": accelerated,
+        "machines": machines,
+    }
+    print(json.dumps(programs[name](*arguments)))  # noqa: T201  # what the tests read

@@ -1,0 +1,165 @@
+"""Fits over several processes, for real: gloo, on this machine."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from launching import HERE, environment, free_port, launch, said
+
+from typedcb import EngineError
+from typedcb.engines import TorchEngine
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("engines")
+
+
+@pytest.fixture(scope="module")
+def two(folder: Path) -> list[dict[str, Any]]:
+    return said(launch(2, "several", folder))
+
+
+@pytest.fixture(scope="module")
+def four(folder: Path, two: Any) -> list[dict[str, Any]]:
+    return said(launch(4, "several", folder))
+
+
+@pytest.fixture(scope="module")
+def one(folder: Path, two: Any) -> dict[str, Any]:
+    return said(launch(1, "several", folder))[0]
+
+
+FIGURES = ("row", "train", "smooth", "validate", "lists", "weights")
+
+
+def flat(found: dict[str, Any]) -> list[float]:
+    values: list[Any] = [found[name] for name in FIGURES]
+    return [float(value) for part in values for value in (part if isinstance(part, list) else [part])]
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_two_and_four_processes_give_the_figures_of_one_on_uneven_batches(
+    strategy: str, one: dict[str, Any], two: list[dict[str, Any]], four: list[dict[str, Any]]
+) -> None:
+    alone = flat(one[strategy])
+    for rank in (*two, *four):
+        assert flat(rank[strategy]) == pytest.approx(alone, rel=2e-4, abs=1e-5)
+
+
+def test_all_ranks_have_the_same_figures_to_the_bit(two: list[dict[str, Any]], four: list[dict[str, Any]]) -> None:
+    for ranks in (two, four):
+        for strategy in ("ddp", "fsdp"):
+            assert all(flat(rank[strategy]) == flat(ranks[0][strategy]) for rank in ranks)
+
+
+def test_sharded_parameters_are_sharded(two: list[dict[str, Any]], four: list[dict[str, Any]]) -> None:
+    assert [rank["fsdp"]["shapes"][0] for rank in two] == [[4, 6], [4, 6]]
+    assert [rank["fsdp"]["shapes"][0] for rank in four] == [[2, 6]] * 4
+    assert sum(rank["fsdp"]["shapes"][2][0] for rank in four) == 3  # three rows among four ranks
+    assert all(rank["fsdp"]["sharded"] and not rank["ddp"]["sharded"] for rank in (*two, *four))
+
+
+def test_files_are_written_once(folder: Path, two: Any, four: Any, one: Any) -> None:
+    with (folder / "log.csv").open() as file:
+        assert [line[0] for line in csv.reader(file)] == ["epoch", "0", "1"]
+
+
+@pytest.mark.parametrize("case", ["batch", "epoch", "train", "raised", "backward", "step", "validate"])
+def test_what_one_rank_decides_all_do(case: str, two: list[dict[str, Any]]) -> None:
+    first, second = (rank["decisions"][case] for rank in two)
+    assert first["weights"] == second["weights"]
+    assert first["ended"] == second["ended"]
+    assert first["ended"] == ("enough (asked for by rank 1 of 2)" if case == "train" else "completed")
+    counts = [{hook: rank["heard"].count(hook) for hook in set(first["heard"])} for rank in (first, second)]
+    assert counts[0] == counts[1]
+
+
+def test_decisions_have_their_effect(two: list[dict[str, Any]]) -> None:
+    heard = {name: found["heard"] for name, found in two[0]["decisions"].items() if name != "stopping"}
+    # 2 epochs of 6 training and 5 validation batches; the second batch of each pass is the one that is decided on
+    assert heard["batch"].count("after_loss") == 2 * (5 + 4)
+    assert heard["epoch"].count("begin_batch") == 2 * (2 + 2)
+    assert heard["train"].count("begin_batch") == 2
+    assert heard["backward"].count("after_backward") == 2 * 5
+    assert heard["validate"].count("begin_batch") == 2 * 6
+
+
+def test_early_stopping_stops_all_ranks_in_the_same_epoch(two: list[dict[str, Any]]) -> None:
+    assert two[0]["decisions"]["stopping"] == two[1]["decisions"]["stopping"]
+    assert "no improvement" in two[0]["decisions"]["stopping"]
+
+
+def test_a_callback_of_the_main_rank_runs_there_alone_and_decides_for_all(two: list[dict[str, Any]]) -> None:
+    assert [rank["main"]["asked"] for rank in two] == [[0, 1], []]
+    assert all("main" in rank["main"]["outcome"] for rank in two)
+
+
+@pytest.mark.parametrize("strategy", ["saving", "sharded"])
+def test_a_fit_is_taken_up_bit_for_bit_by_as_many_ranks(strategy: str, two: list[dict[str, Any]]) -> None:
+    for rank in two:
+        assert rank[strategy]["again"] == rank[strategy]["whole"]
+
+
+def test_shards_of_two_are_read_by_one_and_by_four(
+    one: dict[str, Any], two: list[dict[str, Any]], four: list[dict[str, Any]]
+) -> None:
+    for rank in (one, *four):
+        assert rank["loaded"]["weights"] == two[0]["loaded"]["weights"]
+        assert rank["loaded"]["moment"] == two[0]["loaded"]["moment"]
+
+
+def test_a_hostile_pickle_in_a_sharded_checkpoint_is_not_opened(
+    folder: Path, one: dict[str, Any], four: list[dict[str, Any]]
+) -> None:
+    assert (folder / "fsdp" / "step-00000012" / ".metadata").exists()
+    assert not (folder / "pwned").exists()
+    assert all(rank["loaded"]["seen"] == [] for rank in (one, *four))
+
+
+def test_an_error_of_one_rank_ends_the_others_with_its_name_and_place() -> None:
+    begun = time.monotonic()
+    healthy, failed = launch(2, "failing", "raises", seconds=60)
+    assert time.monotonic() - begun < 60
+    assert failed.code == healthy.code == 1
+    assert "ValueError: bad luck" in failed.out
+    assert (
+        "PeerError: rank 1 failed in Trouble.after_loss, epoch 0, batch 3, train: ValueError: bad luck" in healthy.out
+    )
+
+
+def test_a_rank_that_is_killed_ends_the_others_and_is_named() -> None:
+    healthy, killed = launch(2, "failing", "killed", seconds=60)
+    assert killed.code == -9
+    assert healthy.code == 1
+    assert "PeerError: rank 1 ended without a word" in healthy.out
+
+
+def test_without_anybody_saying_which_process_it_is_there_is_no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RANK", raising=False)
+    with pytest.raises(EngineError, match="torchrun --nproc-per-node"):
+        TorchEngine()
+
+
+def test_accelerate_that_shards_nothing_is_refused() -> None:
+    for one in launch(2, "accelerated", "fsdp", seconds=90):
+        assert "EngineError: FSDP was asked for (ACCELERATE_USE_FSDP is set), and accelerate does MULTI_CPU" in one.out
+
+
+def test_accelerate_that_starts_one_process_instead_of_two_is_refused() -> None:
+    launcher = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    done = subprocess.run(
+        [sys.executable, *launcher, str(HERE / "programs.py"), "accelerated", "ddp"],
+        env={name: value for name, value in environment(0, 1, free_port()).items() if "RANK" not in name},
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert "EngineError: 2 processes were asked for, and accelerate runs 1" in done.stderr
