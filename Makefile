@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test lint types docs browser bench peers stubs oldest-mypy clean
+.PHONY: demo test lint types docs browser bench peers stubs hosts oldest-mypy clean
 
 demo: $(READY)
 	$(BIN)/typedcb demo
@@ -38,6 +38,15 @@ peers: $(READY)
 
 stubs: $(READY)
 	$(BIN)/python tests/stubs/peers.py
+
+# The adapters, in an environment that has the trainers; stubs/ is not looked at here.
+HOSTS := .hosts-venv
+hosts:
+	test -x $(HOSTS)/bin/python || $(PYTHON) -m venv $(HOSTS)
+	$(HOSTS)/bin/python -m pip install --quiet --disable-pip-version-check \
+		-r tests/interop/hosts-requirements.txt -c constraints.txt -e '.[checkpoint]' pytest hypothesis attrs mypy
+	$(HOSTS)/bin/python -m pytest -q tests/interop/hosting
+	$(HOSTS)/bin/python -m pytest -q tests/docs -k docs/hosts/
 
 oldest-mypy: $(READY)
 	$(BIN)/python tests/plugin/oldest.py

@@ -5,11 +5,13 @@ What a hook is given and may answer comes from the package; what that does, and 
 
 from __future__ import annotations
 
+import json
 import textwrap
 from pathlib import Path
 from typing import Callable, Final, Iterator, Mapping
 
 from typedcb import events
+from typedcb.answers import legal_answers
 from typedcb.check import CODES
 from typedcb.hooks import HOOKS, HookSpec
 
@@ -123,9 +125,37 @@ def _codes() -> Iterator[str]:
         yield f"| `{code.name}` | {code.summary}{'' if code.default else ' (only when asked for)'} |"
 
 
+_MEASURED: Final = HERE.parent / "tests" / "interop" / "hosting" / "measured.json"
+"""What the tests have measured of other trainers: by trainer and hook, the answers that it honours."""
+
+TITLES: Final[Mapping[str, str]] = {
+    "lightning": "[Lightning](hosts/lightning.md)",
+    "ignite": "[Ignite](hosts/ignite.md)",
+    "skorch": "[skorch](hosts/skorch.md)",
+    "ignite_engine": "Ignite, own step function",
+}
+
+
+def _hosts() -> Iterator[str]:
+    """What other trainers do for typed callbacks."""
+    measured: dict[str, dict[str, dict[str, list[str]]]] = json.loads(_MEASURED.read_text())
+    yield f"| hook | {' | '.join(TITLES[name] for name in measured)} |"
+    yield f"| --- |{' --- |' * len(measured)}"
+    for spec in HOOKS.values():
+        yield f"| `{spec.name}` | {' | '.join(_honoured(spec, one['hooks']) for one in measured.values())} |"
+
+
+def _honoured(spec: HookSpec, hooks: Mapping[str, list[str]]) -> str:
+    if spec.name not in hooks:
+        return "\N{EN DASH}"
+    legal = sorted(one.__name__ for one in legal_answers(spec))
+    return "all" if hooks[spec.name] == legal else _code(hooks[spec.name]) or "`None`"
+
+
 TABLES: Final[Mapping[str, Mapping[str, Callable[[], Iterator[str]]]]] = {
     "why-hooks-answer-differently.md": {"drawing": _drawing, "given": _given, "effects": _effects},
     "check.md": {"codes": _codes},
+    "hosts.md": {"hosts": _hosts},
 }
 """The tables of each page, by the mark that stands before them."""
 

@@ -43,7 +43,7 @@ from .events import P, Phase, X, Y
 from .hooks import AFTER_LOSS, HOOKS
 from .loop import FitScope, Loop, Resumption
 from .needs import HasModelAndOpt
-from .scopes import BACKWARD, BEGUN, LOSS, PREDICTED, SKIPPED, STEPPED, Cursor, check_loss
+from .scopes import BACKWARD, BEGUN, ENDED, LOSS, PREDICTED, SKIPPED, STEPPED, Cursor, check_loss
 
 Answers: TypeAlias = Mapping[str, frozenset[type]]
 """By a hook's name, the classes of what it may answer besides None. A hook that is not named is never called."""
@@ -180,23 +180,30 @@ class Turn(Cursor[X, Y, P]):
 
     def lost(self, loss: Tensor) -> None:
         """Takes the loss, and fires after_loss."""
-        self._expect(PREDICTED, "lost")
-        check_loss(loss)
+        if self.stage != PREDICTED:
+            raise self._out_of_turn("lost")
+        if not self.index:  # what a loss function gives does not change its shape from batch to batch
+            check_loss(loss)
         self._loss = loss
         self.stage = LOSS
         if self.hears_loss:
-            self._take_after_loss(fold(AFTER_LOSS, self.plan.after_loss, self._after_loss()))
+            event = self._after_loss()
+            answer = fold(AFTER_LOSS, self.plan.after_loss, event)
+            if answer is not event:
+                self._take_after_loss(answer)
 
     def backward_done(self) -> None:
         """Takes note that the gradients are there, and fires after_backward."""
-        self._expect(LOSS, "backward_done")
+        if self.stage != LOSS:
+            raise self._out_of_turn("backward_done")
         self.stage = BACKWARD
         if self.hears_backward:
             self._fire_after_backward()
 
     def stepped(self) -> bool:
         """Takes note of the optimizer's step, and fires after_step: whether the gradients are to be zeroed."""
-        self._expect(BACKWARD, "stepped")
+        if self.stage != BACKWARD:
+            raise self._out_of_turn("stepped")
         self.steps += 1
         self.stage = STEPPED
         return not self.hears_step or self._fire_after_step()
@@ -205,12 +212,11 @@ class Turn(Cursor[X, Y, P]):
         """Whether the batch was cancelled with its gradients there: they are not to leak into the next step."""
         return self.cancel is not None and self._furthest == BACKWARD
 
-    def _expect(self, stage: int, call: str) -> None:
-        if self.stage != stage:
-            raise LoopError(
-                f"{call} is out of turn ({self.place}): a batch goes through predicted, lost, backward_done and "
-                f"stepped, once each."
-            )
+    def _out_of_turn(self, call: str) -> LoopError:
+        return LoopError(
+            f"{call} is out of turn ({self.place}): a batch goes through predicted, lost, backward_done and stepped, "
+            f"once each."
+        )
 
 
 class Hosted(FitScope[X, Y, P], Generic[X, Y, P]):
@@ -249,7 +255,7 @@ class Hosted(FitScope[X, Y, P], Generic[X, Y, P]):
     @property
     def cut_short(self) -> bool:
         """Whether the pass under way, or the whole fit, was cancelled: no more batches of it."""
-        return self.cancelled or (self._turn is not None and self._cut_short is self._turn)
+        return self._cancel is not None or (self._cut_short is not None and self._cut_short is self._turn)
 
     def begin(self) -> bool:
         """Fires begin_fit: whether the fit is to run."""
@@ -295,38 +301,39 @@ class Hosted(FitScope[X, Y, P], Generic[X, Y, P]):
             xb: The inputs.
             yb: The targets.
         """
-        self.close_batch()
-        cursor = self.batch
+        cursor = self._turn or self.batch
+        if cursor.stage != ENDED:
+            self.close_batch()
         cursor.index, cursor.xb, cursor.yb = index, xb, yb
         cursor.stage = BEGUN
         if cursor.plan.begin_batch:
             cursor.begin()
-        return self.goes_on
+        return cursor.stage < SKIPPED
 
     def predicted(self, pred: P) -> P:
         """Fires after_pred: the prediction as the callbacks left it."""
-        cursor = self.batch
+        cursor = self._turn or self.batch  # the property says that there is none, and costs more
         if cursor.stage < SKIPPED:
             cursor.predicted(pred)
         return cursor.pred if cursor.stage == PREDICTED else pred
 
     def lost(self, loss: Tensor) -> Tensor:
         """Fires after_loss: the loss as the callbacks left it."""
-        cursor = self.batch
+        cursor = self._turn or self.batch
         if cursor.stage < SKIPPED:
             cursor.lost(loss)
-        return cursor.value if cursor.stage == LOSS else loss
+        return cursor._loss if cursor.stage == LOSS else loss
 
     def backward_done(self) -> bool:
         """Fires after_backward, the gradients being there: whether the optimizer is to step."""
-        cursor = self.batch
+        cursor = self._turn or self.batch
         if cursor.stage < SKIPPED:
             cursor.backward_done()
         return cursor.stage == BACKWARD
 
     def stepped(self) -> bool:
         """Fires after_step: whether the gradients are to be zeroed."""
-        cursor = self.batch
+        cursor = self._turn or self.batch
         return cursor.stage >= SKIPPED or cursor.stepped()
 
     def end_batch(self) -> None:

@@ -22,6 +22,7 @@ from ..hosted import Host, Hostable, Hosted, check_host, check_kind, kind_of, ma
 from ..loop import Loop, Position, Resumption
 from ..outcomes import CancelTrain
 from ..state import OnMismatch
+from ..tree import is_tuple
 from .cells import Cells, fitted, packed, unpacked
 
 C = TypeVar("C", bound=SomeCallback)
@@ -85,26 +86,22 @@ class BatchFormat(Generic[X, Y]):
     """From inputs and targets to a batch; called when a callback has replaced them."""
 
 
-def _split_pair(batch: object) -> tuple[Any, Any]:  # Any: what a loader gives has no type
-    parts = _parts_of(batch)
-    if parts is not None and len(parts) == 2:
-        return parts[0], parts[1]
+def _split_pair(batch: Any) -> tuple[Any, Any]:  # Any: what a loader gives has no type
+    if type(batch) in (tuple, list) and len(batch) == 2:
+        return batch[0], batch[1]
+    if is_tuple(batch) and len(batch) == 2:  # a named one
+        return batch[0], batch[1]
     raise BatchError(
         f"a batch of the loader is {_described(batch)}, and no pair of inputs and targets: say how to take it apart "
         f"and put it together, by batches=BatchFormat(split=..., join=...)."
     )
 
 
-def _parts_of(batch: object) -> Optional[Sequence[object]]:
-    return cast("Sequence[object]", batch) if isinstance(batch, (tuple, list)) else None
-
-
 def _described(batch: object) -> str:
-    parts = _parts_of(batch)
     name = f"a {type(batch).__name__}"
     if isinstance(batch, Mapping):
         return f"{name} of {', '.join(map(str, cast('Mapping[object, object]', batch)))}"
-    return name if parts is None else f"{name} of {len(parts)}"
+    return f"{name} of {len(cast('Sequence[object]', batch))}" if isinstance(batch, (tuple, list)) else name
 
 
 PAIRS: Final[BatchFormat[Any, Any]] = BatchFormat(_split_pair, lambda xb, yb: (xb, yb))  # Any: any pair

@@ -3,8 +3,8 @@
     trainer = L.Trainer(callbacks=[host(AvgStats(accuracy), partial(GradientClip, clip=0.1))])
 
 Lightning's own callbacks see neither the prediction nor what `training_step` makes of the batch. So while it fits, the
-module's steps and what zeroes its gradients are wrapped, on the instance, and a forward hook sees its predictions. They
-do what they did before, where no callback asks for something else.
+module's steps and what zeroes its gradients are wrapped, on the instance, and the forward of what predicts. They do
+what they did before, where no callback asks for something else.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from typing_extensions import override
 from ..errors import LoopError
 from ..events import P, X, Y
 from ..extras import require
-from ..hosted import Hostable, Hosted
-from ..scopes import LOSS
+from ..hosted import Hostable, Hosted, Turn
+from ..scopes import BACKWARD, BEGUN, LOSS, PREDICTED, SKIPPED
 from ..state import OnMismatch
 from .hosting import PAIRS, BatchFormat, Hosting
 from .hosts import LIGHTNING, LIGHTNING_SCALED, LIGHTNING_SEVERAL
@@ -81,12 +81,12 @@ class LightningCallbacks(Hosting[X, Y, P], L.Callback, Generic[X, Y, P]):
         self._format: BatchFormat[X, Y] = PAIRS if batches is None else batches
         self._undo: list[Callable[[], None]] = []
         self._settings: list[Callable[[], None]] = []
-        self._given: tuple[object, object, object] = (None, None, None)
+        self._given: tuple[object, object] = (None, None)
+        self._turn: Optional[Turn[X, Y, P]] = None  # the batch under way, while a fit is
         self._epoch_runs: Optional[bool] = None
         self._valid_runs = False
         self._valid_index = 0
         self._in_step = False
-        self._calls = 0
         self._stepping = False
         self._keeps_gradients = False
 
@@ -115,7 +115,7 @@ class LightningCallbacks(Hosting[X, Y, P], L.Callback, Generic[X, Y, P]):
         self._wrap(pl_module, "on_validation_model_zero_grad", self._zero_grad)
         self._undo.append(opt.register_step_post_hook(self._stepped).remove)
         predicts = pl_module if self._forward is None else self._forward(pl_module)
-        self._undo.append(predicts.register_forward_hook(self._predicted).remove)
+        self._wrap(predicts, "forward", self._predict)
 
     @override
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -193,7 +193,7 @@ class LightningCallbacks(Hosting[X, Y, P], L.Callback, Generic[X, Y, P]):
     ) -> None:
         """Fires after_batch, and ends the epoch where a callback has asked for that."""
         fit = self._under_way()
-        fit.end_batch()
+        fit.close_batch()
         if fit.cut_short:
             trainer.fit_loop.epoch_loop.batch_progress.is_last_batch = True  # the loop over the batches ends on it
             if fit.cancelled:
@@ -244,6 +244,7 @@ class LightningCallbacks(Hosting[X, Y, P], L.Callback, Generic[X, Y, P]):
         """Fires after_batch."""
         if self._fit is not None:
             self._fit.end_batch()
+            self._turn = None
 
     @override
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -254,145 +255,158 @@ class LightningCallbacks(Hosting[X, Y, P], L.Callback, Generic[X, Y, P]):
 
     # -------------------------------------------------------------------------------- what is wrapped on the module
 
-    def _training_step(self, step: Callable[..., object], batch: object, *rest: object) -> object:
-        fit = self._fit
-        return step(batch, *rest) if fit is None else self._run_step(fit, step, batch, rest)
+    # Lightning passes all arguments by place. A batch runs through here a few calls deep, since each call costs.
 
-    def _validation_step(self, step: Callable[..., object], batch: object, *rest: object) -> object:
-        fit = self._fit
-        if fit is None or not self._valid_runs:
-            return step(batch, *rest)
-        output = self._run_step(fit, step, batch, rest)
-        if output is None and fit.goes_on and fit.batch.plan.after_loss:
-            raise LoopError(
-                "validation_step returns no loss, and callbacks listen to after_loss in validation: return the loss, "
-                'or a dict with it as "loss".'
-            )
-        return output
+    def _training_step(self, step: Callable[..., object]) -> Callable[..., object]:
+        def training_step(batch: object, *rest: object) -> object:
+            turn = self._turn
+            return step(batch, *rest) if turn is None else self._run_step(turn, step, batch, rest)
 
-    def _run_step(self, fit: Hosted[X, Y, P], step: Callable[..., object], batch: object, rest: Any) -> object:
+        return training_step
+
+    def _validation_step(self, step: Callable[..., object]) -> Callable[..., object]:
+        def validation_step(batch: object, *rest: object) -> object:
+            turn = self._turn
+            if turn is None or not self._valid_runs:
+                return step(batch, *rest)
+            output = self._run_step(turn, step, batch, rest)
+            if output is None and turn.stage < SKIPPED and turn.hears_loss:
+                raise LoopError(
+                    "validation_step returns no loss, and callbacks listen to after_loss in validation: return the "
+                    'loss, or a dict with it as "loss".'
+                )
+            return output
+
+        return validation_step
+
+    def _run_step(self, turn: Turn[X, Y, P], step: Callable[..., object], batch: object, rest: Any) -> object:
         """Runs a step on the batch as the callbacks left it; None where they want no more of it."""
-        if not fit.goes_on:
+        if turn.stage >= SKIPPED:
             return None
-        turn = fit.batch
-        known, xb, yb = self._given
+        xb, yb = self._given
         if turn.xb is not xb or turn.yb is not yb:
             batch = self._format.join(turn.xb, turn.yb)
-        elif known is not batch:
-            batch = known
-        self._calls, self._in_step = 0, True
+        self._in_step = True
         try:
             output = step(batch, *rest)
         except _Left:
             return None
         finally:
             self._in_step = False
-        if not self._calls:
+        if turn.stage != PREDICTED:
             raise LoopError(
                 "the step did not call the LightningModule itself, self(xb), so that nobody has seen a prediction: "
                 "call it, or say which module predicts, host(..., forward=lambda module: module.net)."
             )
-        return self._with_loss(fit, output)
+        return self._with_loss(turn, output)
 
-    def _with_loss(self, fit: Hosted[X, Y, P], output: object) -> object:
+    def _with_loss(self, turn: Turn[X, Y, P], output: object) -> object:
         """What a step returns, with the loss as the callbacks left it; None where backward is not to run."""
         if output is None:
             return None
-        fields: Optional[Mapping[str, object]] = None
-        loss: object = output
-        if isinstance(output, Mapping):
-            fields = cast("Mapping[str, object]", output)
-            loss = fields.get("loss")
-            if loss is None:
-                return fields
-        left = fit.lost(cast(Tensor, loss))
-        if not fit.goes_on:
+        if isinstance(output, Tensor):
+            turn.lost(output)
+            return turn.value if turn.stage == LOSS else None
+        fields = _fields(output)
+        if fields is None or fields.get("loss") is None:
+            return output  # Lightning says what is wrong with it
+        turn.lost(cast(Tensor, fields["loss"]))
+        if turn.stage != LOSS:
             return None
-        if fields is None:
-            return left
-        return fields if left is loss else {**fields, "loss": left}
+        return fields if turn.value is fields["loss"] else {**fields, "loss": turn.value}
 
-    def _predicted(self, module: nn.Module, args: object, output: P) -> P:
-        """The forward hook of the module that predicts."""
-        fit = self._fit
-        if fit is None or not self._in_step:
-            return output
-        self._calls += 1
-        if self._calls > 1:
-            raise LoopError(
-                f"the step called {type(module).__name__} {self._calls} times, and a batch has one prediction: say "
-                f"which module's call it is, host(..., forward=lambda module: module.net)."
-            )
-        pred = fit.predicted(output)
-        if not fit.goes_on:
-            raise _Left
-        return pred
+    def _predict(self, forward: Callable[..., P]) -> Callable[..., P]:
+        """The forward of the module that predicts."""
 
-    def _optimizer_step(self, step: Callable[..., object], *args: Any) -> object:
-        """Steps, unless a callback has asked for no step: then the optimizer is not touched."""
-        fit = self._fit
-        if fit is None:
-            return step(*args)
-        *where, closure = args
-        self._stepping = True
-
-        def closure_of_ours() -> object:
-            result: object = closure()
-            if fit.batch.stage != LOSS:  # no gradients are there to step on
+        def predict(*args: object, **kwargs: object) -> P:
+            output = forward(*args, **kwargs)
+            turn = self._turn
+            if turn is None or not self._in_step:
+                return output
+            if turn.stage != BEGUN:
+                raise LoopError(
+                    "the step called the module that predicts 2 times, and a batch has one prediction: say which "
+                    "module's call it is, host(..., forward=lambda module: module.net)."
+                )
+            turn.predicted(output)
+            if turn.stage != PREDICTED:
                 raise _Left
-            return result
+            return turn.pred
 
-        try:
-            return step(*where, closure_of_ours)
-        except _Left:
-            return None
-        finally:
-            self._stepping = False
+        return predict
+
+    def _optimizer_step(self, step: Callable[..., object]) -> Callable[..., object]:
+        """Steps, unless a callback has asked for no step: then the optimizer is not touched."""
+
+        def optimizer_step(*args: Any) -> object:
+            turn = self._turn
+            if turn is None:
+                return step(*args)
+            *where, closure = args
+            self._stepping = True
+
+            def closure_of_ours() -> object:
+                result: object = closure()
+                if turn.stage != LOSS:  # no gradients are there to step on
+                    raise _Left
+                return result
+
+            try:
+                return step(*where, closure_of_ours)
+            except _Left:
+                return None
+            finally:
+                self._stepping = False
+
+        return optimizer_step
+
+    def _zero_grad(self, zero_grad: Callable[..., None]) -> Callable[..., None]:
+        def zero_unless_kept(*args: object) -> None:
+            if not self._keeps_gradients:
+                zero_grad(*args)
+
+        return zero_unless_kept
 
     def _stepped(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
         """The optimizer's own hook after a step."""
-        if self._fit is not None:
-            self._keeps_gradients = not self._fit.stepped()
+        if self._turn is not None:
+            self._keeps_gradients = not self._turn.stepped()
 
     def _backward_done(self, optimizer: Optimizer) -> bool:
         """Fires after_backward: whether the optimizer is to step."""
-        fit = self._fit
-        if fit is None or fit.backward_done():
+        turn = self._turn
+        if turn is None:
             return True
-        self._keeps_gradients = not fit.batch.drops_gradients()
+        if turn.stage < SKIPPED:
+            turn.backward_done()
+        if turn.stage == BACKWARD:
+            return True
+        self._keeps_gradients = not turn.drops_gradients()
         if not self._keeps_gradients:
             optimizer.zero_grad()
         return False
 
-    def _zero_grad(self, zero_grad: Callable[..., None], *args: object) -> None:
-        if not self._keeps_gradients:
-            zero_grad(*args)
-
     # ------------------------------------------------------------------------------------------------------ small parts
 
     def _begin_batch(self, fit: Hosted[X, Y, P], index: int, batch: object) -> None:
-        xb, yb = self._format.split(batch)
-        self._given = (batch, xb, yb)
+        xb, yb = self._given = self._format.split(batch)
         fit.begin_batch(index, xb, yb)
+        self._turn = fit.batch
 
     def _under_way(self) -> Hosted[X, Y, P]:
         if self._fit is None:
             raise LoopError("Lightning trains, and on_train_start was never called: is another fit under way?")
         return self._fit
 
-    def _wrap(self, module: L.LightningModule, name: str, wrapper: Callable[..., object]) -> None:
+    def _wrap(self, module: nn.Module, name: str, make: Callable[[Any], Callable[..., object]]) -> None:
         """Puts a function around a method of a module, on the instance alone."""
         original: Callable[..., object] = getattr(module, name)
         own = name in vars(module)
-
-        @functools.wraps(original)
-        def wrapped(*args: object, **kwargs: object) -> object:
-            return wrapper(original, *args, *kwargs.values())
-
-        setattr(module, name, wrapped)
+        setattr(module, name, functools.wraps(original)(make(original)))
         self._undo.append(lambda: setattr(module, name, original) if own else delattr(module, name))
 
     def _unwrap(self) -> None:
+        self._turn = None
         self._put_settings_back()
         while self._undo:
             self._undo.pop()()
@@ -406,6 +420,10 @@ class LightningCallbacks(Hosting[X, Y, P], L.Callback, Generic[X, Y, P]):
     def _put_settings_back(self) -> None:
         while self._settings:
             self._settings.pop()()
+
+
+def _fields(output: object) -> Optional[Mapping[str, object]]:
+    return cast("Mapping[str, object]", output) if isinstance(output, Mapping) else None
 
 
 def _check_module(trainer: L.Trainer, module: L.LightningModule) -> None:

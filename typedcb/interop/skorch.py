@@ -16,7 +16,7 @@ from typing import Any, Generic, Iterable, Optional, Sequence, Sized, cast
 import torch
 from torch import Tensor, autograd
 from torch.optim import LBFGS
-from typing_extensions import TypeIs, override
+from typing_extensions import Self, TypeIs, override
 
 from ..errors import CallbackError, LoopError
 from ..events import P, X, Y
@@ -208,7 +208,7 @@ class TypedNet(NeuralNet):
     @override
     def fit_loop(
         self, X: Any, y: Any = None, epochs: Optional[int] = None, **fit_params: Any
-    ) -> TypedNet:  # Any: skorch's own
+    ) -> Self:  # Any: skorch's own
         """Runs the epochs, between begin_fit and after_fit.
 
         Args:

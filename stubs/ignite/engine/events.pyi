@@ -2,6 +2,9 @@ from enum import Enum
 from typing import Any, Callable, Optional
 
 class CallableEventWithFilter:
+    def __init__(
+        self, value: str, event_filter: Optional[Callable[..., bool]] = None, name: Optional[str] = None
+    ) -> None: ...
     def __call__(
         self,
         event_filter: Optional[Callable[..., bool]] = None,
@@ -12,9 +15,7 @@ class CallableEventWithFilter:
     ) -> CallableEventWithFilter: ...
     def __or__(self, other: Any) -> EventsList: ...
 
-class EventEnum(CallableEventWithFilter, Enum): ...
-
-class Events(EventEnum):
+class Events(CallableEventWithFilter, Enum):
     EPOCH_STARTED = "epoch_started"
     EPOCH_COMPLETED = "epoch_completed"
     STARTED = "started"
@@ -44,4 +45,5 @@ class State:
     metrics: dict[str, Any]
 
 class RemovableEventHandle:
+    def __init__(self, event_name: Any, handler: Callable[..., Any], engine: Any) -> None: ...
     def remove(self) -> None: ...

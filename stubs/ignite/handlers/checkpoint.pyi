@@ -1,3 +1,4 @@
+from abc import ABCMeta
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Callable, Optional, Union
@@ -18,7 +19,7 @@ class Checkpoint:
         greater_or_equal: bool = False,
         save_on_rank: int = 0,
     ) -> None: ...
-    def __call__(self, engine: Any) -> None: ...
+    def __call__(self, engine: Any, *args: Any, **kwargs: Any) -> None: ...
     @property
     def last_checkpoint(self) -> Optional[Union[str, Path]]: ...
     @staticmethod
@@ -26,7 +27,7 @@ class Checkpoint:
         to_load: Mapping[str, Any], checkpoint: Union[str, Mapping[str, Any], Path], **kwargs: Any
     ) -> None: ...
 
-class DiskSaver:
+class DiskSaver(metaclass=ABCMeta):
     def __init__(
         self,
         dirname: Union[str, Path],
@@ -35,4 +36,7 @@ class DiskSaver:
         require_empty: bool = True,
         save_on_rank: int = 0,
         **kwargs: Any,
+    ) -> None: ...
+    def __call__(
+        self, checkpoint: Mapping[str, Any], filename: str, metadata: Optional[Mapping[str, Any]] = None
     ) -> None: ...
