@@ -117,3 +117,33 @@ def test_every_name_of_the_package_is_loaded_from_where_checkers_read_it() -> No
     assert read == {name: home for home, names in typedcb._HOMES.items() for name in names}
     assert all(getattr(typedcb, name) is not None for name in dir(typedcb))
     assert inspect.isfunction(typedcb.cell), "the function, and not the module of that name"
+
+
+TRAINERS = ("lightning", "ignite", "skorch")
+
+
+@pytest.mark.parametrize("trainer", TRAINERS)
+def test_an_adapter_says_which_extra_brings_its_trainer(trainer: str) -> None:
+    code = f"""
+import importlib.util, sys
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: None if name == {trainer!r} else found(name, *rest)
+import typedcb.extras
+typedcb.extras.find_spec = importlib.util.find_spec
+try:
+    import typedcb.interop.{trainer}
+except ModuleNotFoundError as error:
+    print(error)
+"""
+    assert in_a_fresh_process(code) == f"this needs {trainer}: pip install 'typedcb[{trainer}]'"
+
+
+def test_no_trainer_is_imported_but_by_its_adapter() -> None:
+    code = f"""
+import sys
+import typedcb, typedcb.callbacks, typedcb.hosted, typedcb.interop.hosting, typedcb.interop.hosts
+for name in {sorted(exported())!r}:
+    getattr(typedcb, name)
+print([name for name in {TRAINERS!r} if name in sys.modules])
+"""
+    assert in_a_fresh_process(code) == "[]"

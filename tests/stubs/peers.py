@@ -22,8 +22,13 @@ PEERS: Final[Mapping[str, str]] = {
     "fastai": "fastai",
     "keras": "keras",
     "skorch": "skorch",
+    "lightning": "lightning",
+    "ignite": "pytorch-ignite",
 }
-"""The packages that development does not install: how each is imported, and how it is installed."""
+"""The packages whose stubs are compared: how each is imported, and how it is installed."""
+
+TYPED: Final = ("lightning", "ignite")
+"""Those that bring types: development does not install Lightning, and Ignite leaves its handlers and batches open."""
 
 
 def check(*packages: str, python: str = sys.executable, stubs: Path = STUBS) -> str:
