@@ -1,6 +1,6 @@
 """The catalogue of faults: 78 things that go wrong while models are trained, and what holds that each does no harm.
 
-The entries stand in `files.py` (writing and reading checkpoints) and `running.py` (data, numbers, callbacks, the
+The entries stand in `files.py` (writing and reading checkpoints) and `in_fits.py` (data, numbers, callbacks, the
 process); `fault.py` says how one is written. `python tests/faults/catalogue.py` writes docs/reliability.md.
 """
 
@@ -13,7 +13,7 @@ from typing import Final
 import attrs
 from fault import Fault, Peers
 from files import FILES
-from running import RUNNING
+from in_fits import RUNNING
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 DOCUMENT: Final = ROOT / "docs" / "reliability.md"
