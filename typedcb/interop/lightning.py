@@ -168,7 +168,7 @@ class LightningCallbacks(Hosting[X, Y, P], L.Callback, Generic[X, Y, P]):
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: object, batch_idx: int
     ) -> None:
         """Fires begin_batch."""
-        fit = self._under_way()
+        fit = self._fit or self._under_way()
         if self._epoch_runs is None and not fit.cancelled:  # taken up in the middle of an epoch
             self._epoch_runs = fit.begin_pass("train", trainer.current_epoch, _count(trainer.num_training_batches))
         if not self._epoch_runs or fit.cancelled:
@@ -192,7 +192,7 @@ class LightningCallbacks(Hosting[X, Y, P], L.Callback, Generic[X, Y, P]):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
         """Fires after_batch, and ends the epoch where a callback has asked for that."""
-        fit = self._under_way()
+        fit = self._fit or self._under_way()
         fit.close_batch()
         if fit.cut_short:
             trainer.fit_loop.epoch_loop.batch_progress.is_last_batch = True  # the loop over the batches ends on it
@@ -293,17 +293,17 @@ class LightningCallbacks(Hosting[X, Y, P], L.Callback, Generic[X, Y, P]):
             return None
         finally:
             self._in_step = False
-        if turn.stage != PREDICTED:
+        if turn.stage == PREDICTED:
+            return self._with_loss(turn, output)
+        if turn.stage < SKIPPED:
             raise LoopError(
                 "the step did not call the LightningModule itself, self(xb), so that nobody has seen a prediction: "
                 "call it, or say which module predicts, host(..., forward=lambda module: module.net)."
             )
-        return self._with_loss(turn, output)
+        return None
 
     def _with_loss(self, turn: Turn[X, Y, P], output: object) -> object:
         """What a step returns, with the loss as the callbacks left it; None where backward is not to run."""
-        if output is None:
-            return None
         if isinstance(output, Tensor):
             turn.lost(output)
             return turn.value if turn.stage == LOSS else None

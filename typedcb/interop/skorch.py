@@ -11,7 +11,7 @@ skorch's callbacks see neither the prediction nor the loss before a batch is ove
 
 from __future__ import annotations
 
-from typing import Any, Generic, Iterable, Optional, Sequence, Sized, cast
+from typing import Any, Final, Generic, Iterable, Optional, Sequence, Sized, cast
 
 import torch
 from torch import Tensor, autograd
@@ -34,7 +34,10 @@ from skorch.callbacks import Callback  # noqa: E402
 from skorch.dataset import get_len, unpack_data  # noqa: E402
 from skorch.utils import TeeGenerator, to_tensor  # noqa: E402
 
-_NOT_TYPED = "class Net(TypedNet, NeuralNetClassifier), say, with TypedNet first"
+_UNDER_WAY: Final = "_typedcb_under_way"
+"""The attribute of a net that holds what hosts the callbacks of its fit under way."""
+
+_NOT_TYPED: Final = "class Net(TypedNet, NeuralNetClassifier), say, with TypedNet first"
 
 
 def host(*callbacks: Hostable[X, Y, P], on_mismatch: Optional[OnMismatch] = None) -> SkorchCallbacks[X, Y, P]:
@@ -221,6 +224,7 @@ class TypedNet(NeuralNet):
         if hosting is None:
             super().fit_loop(X, y, epochs, **fit_params)
             return self
+        vars(self)[_UNDER_WAY] = hosting  # its own look-up in each batch would cost more than all else here
         try:
             if hosting.begin(self, self.max_epochs if epochs is None else epochs):
                 super().fit_loop(X, y, epochs, **fit_params)
@@ -229,6 +233,8 @@ class TypedNet(NeuralNet):
         except BaseException as error:
             hosting.end(error)
             raise
+        finally:
+            del vars(self)[_UNDER_WAY]
         hosting.end()
         return self
 
@@ -245,8 +251,8 @@ class TypedNet(NeuralNet):
             step_fn: Called with each batch.
             **fit_params: What goes to it.
         """
-        hosting = self._typed()
-        if hosting is None or hosting.fit is None:
+        hosting = self._hosting
+        if hosting is None:
             super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
             return
         if iterator is None or not hosting.begin_pass(training, _count(iterator)):
@@ -277,8 +283,8 @@ class TypedNet(NeuralNet):
         Returns:
             Its `loss` and `y_pred`; neither where a callback cancelled the batch before its loss.
         """
-        hosting = self._typed()
-        if hosting is None or hosting.fit is None:
+        hosting = self._hosting
+        if hosting is None:
             step: dict[str, Any] = super().train_step(batch, **fit_params)
             return step
         self._set_training(True)
@@ -307,8 +313,8 @@ class TypedNet(NeuralNet):
         Returns:
             Its `loss` and `y_pred`; neither where a callback cancelled the batch before its loss.
         """
-        hosting = self._typed()
-        if hosting is None or hosting.fit is None:
+        hosting = self._hosting
+        if hosting is None:
             step: dict[str, Any] = super().validation_step(batch, **fit_params)
             return step
         self._set_training(False)
@@ -329,7 +335,21 @@ class TypedNet(NeuralNet):
     def _parts_of(self, batch: Any) -> tuple[Any, Any]:
         """A batch's inputs and targets, on the net's device."""
         xb, yb = unpack_data(batch)
+        if self.device in (None, "cpu") and isinstance(xb, Tensor) and isinstance(yb, Tensor):
+            return xb, yb
         return to_tensor(xb, device=self.device), to_tensor(yb, device=self.device)
+
+    @override
+    def __getstate__(self) -> dict[str, Any]:  # Any: skorch's own
+        state: dict[str, Any] = super().__getstate__()
+        state.pop(_UNDER_WAY, None)  # a copy is in no fit
+        return state
+
+    @property
+    def _hosting(self) -> Optional[SkorchCallbacks[Any, Any, Any]]:
+        """What hosts the callbacks of the fit under way; None where there is none."""
+        found: Optional[SkorchCallbacks[Any, Any, Any]] = vars(self).get(_UNDER_WAY)
+        return found
 
     def _typed(self) -> Optional[SkorchCallbacks[Any, Any, Any]]:
         """The one callback that hosts typed ones; None where there is none."""

@@ -1,0 +1,178 @@
+"""What an adapter costs in its trainer, over the trainer's own callback that does the same.
+
+Both read each training batch's loss. They run in turns in one process, each in a fit of its own, on the batches of
+`task.py`. A figure is the processor's time for a batch in the quickest epoch: what else the machine does adds to it.
+
+    python -m benchmarks.hosts lightning ignite skorch
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import statistics
+import sys
+import warnings
+from dataclasses import dataclass
+from itertools import pairwise
+from time import process_time
+from typing import Any, Callable, Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from typedcb import AnyCallback, LossEvent
+
+from .task import LR, Batches, Pair, digits, mlp, sgd, table
+
+N_EPOCHS, ROUNDS = 12, 16
+
+Run = Callable[[], object]
+"""A fit, from making the model to its end."""
+
+
+@dataclass(frozen=True)
+class Reads(AnyCallback):
+    """Reads the loss and the batch's number."""
+
+    def after_loss(self, event: LossEvent) -> None:
+        """Reads them."""
+        _ = event.loss, event.index
+
+
+# Any: these libraries are not installed where types are checked.
+
+
+def ignite(batches: Batches) -> tuple[Run, Run]:
+    """Ignite's own trainer with a handler, and ours with a callback."""
+    from ignite.engine import Events, create_supervised_trainer  # noqa: PLC0415
+
+    from typedcb.interop.ignite import host  # noqa: PLC0415
+
+    def read(engine: Any) -> None:
+        _ = engine.state.output, engine.state.iteration
+
+    def own() -> object:
+        model = mlp()
+        trainer = create_supervised_trainer(model, sgd(model.parameters()), F.cross_entropy)
+        trainer.add_event_handler(Events.ITERATION_COMPLETED, read)
+        return trainer.run(batches, max_epochs=N_EPOCHS)
+
+    def ours() -> object:
+        model = mlp()
+        trainer = host(Reads()).trainer(model, sgd(model.parameters()), F.cross_entropy)
+        return trainer.run(batches, max_epochs=N_EPOCHS)
+
+    return own, ours
+
+
+def skorch(batches: Batches) -> tuple[Run, Run]:
+    """The net of skorch's own with a callback, and one with the mixin and a typed callback."""
+    from skorch import NeuralNet  # noqa: PLC0415
+    from skorch.callbacks import Callback  # noqa: PLC0415
+
+    from typedcb.interop.skorch import TypedNet, host  # noqa: PLC0415
+
+    class Read(Callback):
+        def on_batch_end(self, net: Any, loss: Any = None, **kwargs: Any) -> None:
+            _ = loss, len(net.history[-1]["batches"])
+
+    def fit(kind: Any, callback: Any) -> object:
+        net = kind(
+            mlp(), nn.CrossEntropyLoss, optimizer=torch.optim.SGD, lr=LR, max_epochs=N_EPOCHS, train_split=None,
+            iterator_train=lambda dataset, **kwargs: batches, verbose=0, callbacks=[callback],
+        )  # fmt: skip
+        return net.fit(torch.cat([xb for xb, _ in batches.pairs]), torch.cat([yb for _, yb in batches.pairs]))
+
+    return lambda: fit(NeuralNet, Read()), lambda: fit(TypedNet, host(Reads()))
+
+
+def lightning(batches: Batches) -> tuple[Run, Run]:
+    """A callback of Lightning's own, and a hosted one."""
+    import lightning as L  # noqa: PLC0415
+
+    from typedcb.interop.lightning import host  # noqa: PLC0415
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+
+    class Module(L.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = mlp()
+
+        def forward(self, xb: Tensor) -> Tensor:
+            pred: Tensor = self.model(xb)
+            return pred
+
+        def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
+            xb, yb = batch
+            return F.cross_entropy(self(xb), yb)
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return sgd(self.model.parameters())
+
+    class Read(L.Callback):
+        def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+            _ = outputs["loss"], batch_idx
+
+    def fit(callback: Any) -> object:
+        trainer = L.Trainer(accelerator="cpu", max_epochs=N_EPOCHS, barebones=True, callbacks=[callback])
+        trainer.fit(Module(), batches)
+        return trainer
+
+    return lambda: fit(Read()), lambda: fit(host(Reads()))
+
+
+class Timed(Batches):
+    """Batches that remember the processor's time at the begin of each pass: others at work cost less of it."""
+
+    def __iter__(self) -> Iterator[Pair]:
+        """The batches."""
+        self.begun.append(process_time())
+        return iter(self.pairs)
+
+
+HOSTS: dict[str, Callable[[Batches], tuple[Run, Run]]] = {"lightning": lightning, "ignite": ignite, "skorch": skorch}
+
+
+def per_batch(run: Run, batches: Batches) -> list[float]:
+    """The processor's time of each epoch but the first and the last, in µs a batch."""
+    batches.begun.clear()
+    gc.collect()
+    run()
+    times = [after - before for before, after in pairwise(batches.begun[1:])]
+    return [time / len(batches) * 1e6 for time in times]
+
+
+def measured(name: str) -> list[str]:
+    """A trainer's line of the table."""
+    torch.set_num_threads(1)
+    batches = Timed(digits().pairs)
+    own, ours = HOSTS[name](batches)
+    quickest = [float("inf"), float("inf")]
+    differences: list[float] = []
+    for number in range(ROUNDS + 1):
+        order = (0, 1) if number % 2 else (1, 0)
+        pair = [0.0, 0.0]
+        for which in order:
+            pair[which] = min(per_batch((own, ours)[which], batches))
+        if number:  # the first of them warms up
+            quickest = [min(best, new) for best, new in zip(quickest, pair, strict=True)]
+            differences.append(pair[1] - pair[0])
+    low, middle, high = statistics.quantiles(differences, n=4)
+    return [
+        name, f"{quickest[0]:.0f}", f"{quickest[1]:.0f}", f"{quickest[1] - quickest[0]:+.1f}",
+        f"{middle:+.1f} ({low:+.1f} to {high:+.1f})",
+    ]  # fmt: skip
+
+
+def main() -> None:
+    """Prints the table."""
+    warnings.simplefilter("ignore")
+    head = ["trainer", "its own callback, µs a batch", "hosted, µs", "difference", "by pairs, the middle half"]
+    print(table(head, [measured(name) for name in sys.argv[1:] or HOSTS]))
+
+
+if __name__ == "__main__":
+    main()
