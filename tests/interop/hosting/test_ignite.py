@@ -17,6 +17,11 @@ from typedcb import AnyCallback, BeginBatch, CallbackError, Cancelled, CancelTra
 from typedcb.callbacks import AvgStats, GradientClip, SmoothLoss
 
 
+@pytest.fixture(autouse=True)
+def _installed() -> None:
+    driver("ignite")
+
+
 def host(*callbacks: Any, **options: Any) -> Any:
     driver("ignite")
     return importlib.import_module("typedcb.interop.ignite").host(*callbacks, **options)

@@ -34,6 +34,11 @@ from typedcb.interop.hosting import BatchFormat
 from typedcb.interop.hosts import LIGHTNING_SCALED, LIGHTNING_SEVERAL
 
 
+@pytest.fixture(autouse=True)
+def _installed() -> None:
+    driver("lightning")
+
+
 def host(*callbacks: Any, **options: Any) -> Any:
     driver("lightning")
     return importlib.import_module("typedcb.interop.lightning").host(*callbacks, **options)

@@ -20,6 +20,11 @@ from typedcb.callbacks import AvgStats, SmoothLoss
 X = torch.zeros(1)
 
 
+@pytest.fixture(autouse=True)
+def _installed() -> None:
+    driver("skorch")
+
+
 def host(*callbacks: Any, **options: Any) -> Any:
     driver("skorch")
     return importlib.import_module("typedcb.interop.skorch").host(*callbacks, **options)
