@@ -53,6 +53,7 @@ oldest-mypy: $(READY)
 
 stress: $(READY)
 	$(BIN)/python tests/checkpoint/killing.py 200
+	$(BIN)/python tests/engines/stressing.py
 	$(BIN)/python tests/faults/interrupting.py 200
 	EXAMPLES=300 $(BIN)/python -m pytest -q tests/checkpoint/test_exact.py
 

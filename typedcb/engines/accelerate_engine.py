@@ -114,8 +114,8 @@ def _check(accelerator: Accelerator, processes: int) -> None:
     if accelerator.num_processes != processes:
         raise EngineError(
             f"{processes} processes were asked for, and accelerate runs {accelerator.num_processes}: its launcher "
-            f"starts one on the CPU, however many --num_processes says. torchrun --nproc-per-node {processes} train.py starts "
-            f"as many, and an Accelerator takes them up."
+            f"starts one on the CPU, however many --num_processes says. torchrun --nproc-per-node {processes} "
+            f"train.py starts as many, and an Accelerator takes them up."
         )
     if kind not in _DELIVERED:
         raise EngineError(

@@ -173,7 +173,7 @@ class DistributedEngine(ABC):
             seen = [facts_of_one.get(name, "nothing") for facts_of_one in everybody]
             if len(set(seen)) > 1:
                 each = "; ".join(f"rank {rank}: {fact or 'none'}" for rank, fact in enumerate(seen))
-                raise EngineError(f"{name} has to be the same on all ranks. {each}.")
+                raise EngineError(f"the ranks differ in {name}, which has to be the same on all. {each}.")
 
     def failed(self, error: BaseException, /) -> BaseException:
         """Tells the other ranks of an error, so that none waits for this one; what has gone wrong in truth."""
@@ -193,6 +193,7 @@ class DistributedEngine(ABC):
 
     def close(self) -> None:
         """Parts from the other processes; they have to come to the same end."""
+        self._failures.close()
         self._processes.close()
 
     def __enter__(self) -> Self:
