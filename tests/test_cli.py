@@ -16,9 +16,13 @@ def test_the_demo_shows_its_callbacks_and_epochs_and_draws_a_picture(
 ) -> None:
     assert main(["demo", "--epochs", "1", "--out", str(tmp_path / "out")]) == 0
 
-    first, header, row, last, how = capsys.readouterr().out.splitlines()
+    first, header, row, last, how, page = capsys.readouterr().out.splitlines()
     assert first.endswith("GradientClip → ParamScheduler → Recorder → Progress")
     assert how.endswith(f"typedcb trace show {tmp_path / 'out' / 'fit.trace'}")
+    assert page.endswith(f"--html {tmp_path / 'out' / 'trace.html'}")
+    assert main(page.split(": typedcb ")[1].split()) == 0
+    assert (tmp_path / "out" / "trace.html").exists()
+    capsys.readouterr()
     assert main(["trace", "show", str(tmp_path / "out" / "fit.trace")]) == 0
     assert "Completed after" in capsys.readouterr().out
     assert header.split() == ["epoch", "train_loss", "valid_loss", "accuracy", "seconds"]
