@@ -119,5 +119,5 @@ def run(folder: Path, *, epochs: int = 8, lr: float = 0.01, seed: int = 0) -> fl
     reached = stats.valid(accuracy).value
     print(f"{reached:.1%} of the held-out digits are right; loss and learning rate are drawn in {picture}")  # noqa: T201
     print(f"every event is in {trace.path}; to see what happened: typedcb trace show {trace.path}")  # noqa: T201
-    print(f"as a page for the browser: typedcb trace show {trace.path} --html {out / 'trace.html'}")  # noqa: T201
+    print(f"as a page for the browser: typedcb trace show {trace.path} --html {folder / 'trace.html'}")  # noqa: T201
     return reached

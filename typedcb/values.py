@@ -48,7 +48,7 @@ def declared(callback: SomeCallback, name: str) -> Any:  # Any: whatever the ann
 
 
 @lru_cache(maxsize=4096)
-def _declared(cls: type[SomeCallback], name: str) -> Any:  # Any: as said
+def _declared(cls: type, name: str) -> Any:  # Any: as said
     # Remembered, since to read an annotation is to evaluate its text: once for each class, and never as files are read.
     for owner in cls.__mro__:
         annotation: object = vars(owner).get("__annotations__", {}).get(name)
