@@ -7,6 +7,7 @@ its own state, which goes back into the live object. A tree never says which cla
 from __future__ import annotations
 
 import typing
+import weakref
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Union
 
@@ -44,12 +45,17 @@ def declared(callback: SomeCallback, name: str) -> Any:  # Any: whatever the ann
         callback: The callback.
         name: The field.
     """
-    return _declared(type(callback), name)
-
-
-@lru_cache(maxsize=4096)
-def _declared(cls: type, name: str) -> Any:  # Any: as said
     # Remembered, since to read an annotation is to evaluate its text: once for each class, and never as files are read.
+    known = _known_types.setdefault(type(callback), {})
+    if name not in known:
+        known[name] = _declared(type(callback), name)
+    return known[name]
+
+
+_known_types: Final[weakref.WeakKeyDictionary[type, dict[str, Any]]] = weakref.WeakKeyDictionary()  # Any: as said
+
+
+def _declared(cls: type, name: str) -> Any:  # Any: as said
     for owner in cls.__mro__:
         annotation: object = vars(owner).get("__annotations__", {}).get(name)
         if annotation is not None:
