@@ -240,6 +240,9 @@ class StateFactory(Generic[C]):
 
     __slots__ = ("_make", "name")
 
+    name: str
+    """The class and field that it makes cells of, such as `SmoothLoss.mean`."""
+
     def __init__(self, make: Callable[[str], C]) -> None:
         self._make = make
         self.name = ""

@@ -178,6 +178,12 @@ class Turn(Cursor[X, Y, P]):
 
     __slots__ = ()
 
+    steps: int
+    """How many training batches of this fit have been stepped on."""
+
+    stage: int
+    """How far the batch has come, from BEGUN to ENDED."""
+
     def lost(self, loss: Tensor) -> None:
         """Takes the loss, and fires after_loss."""
         if self.stage != PREDICTED:
@@ -228,6 +234,9 @@ class Hosted(FitScope[X, Y, P], Generic[X, Y, P]):
         start_epoch: The first epoch that runs.
         resume: Where an earlier fit was left, between two epochs; `restore` is called after begin_fit.
     """
+
+    cursor: Optional[Cursor[X, Y, P]]
+    """Where the latest pass over the data is."""
 
     def __init__(
         self, loop: Loop[X, Y, P], n_epochs: int, start_epoch: int = 0, resume: Optional[Resumption] = None

@@ -441,6 +441,9 @@ class FitScope(Run[X, Y, P]):
     start_epoch: int
     """The first epoch that runs."""
 
+    plan: Plan[X, Y, P]
+    """Whom to call at each event; there once the scope is entered."""
+
     def __init__(
         self, loop: Loop[X, Y, P], n_epochs: int, start_epoch: int, resume: Optional[Resumption] = None
     ) -> None:
@@ -618,6 +621,9 @@ class ValidationScope(Run[X, Y, P]):
 
     epoch: int
     """The number that the events carry."""
+
+    plan: Plan[X, Y, P]
+    """Whom to call at each event; there once the scope is entered."""
 
     def __init__(self, loop: Loop[X, Y, P], epoch: int) -> None:
         super().__init__(loop)

@@ -28,7 +28,13 @@ class Cancel(Exception):
 
     if TYPE_CHECKING:  # or pyrefly offers what BaseException takes
 
-        def __new__(cls, reason: str = "") -> Self: ...  # noqa: D102  # __init__ says it
+        def __new__(cls, reason: str = "") -> Self:
+            """Keeps the reason.
+
+            Args:
+                reason: Why, in words for people.
+            """
+            ...
 
     def __init__(self, reason: str = "") -> None:
         """Keeps the reason.

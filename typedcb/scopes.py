@@ -260,6 +260,30 @@ class Cursor(Generic[X, Y, P]):
     objectives: tuple[Group, ...]
     """What may have turns in its batches."""
 
+    phase: Phase
+    """Which data it goes over."""
+
+    epoch: int
+    """The epoch's number, from 0."""
+
+    n_batches: Optional[int]
+    """How many batches the loader gives; None where it does not know."""
+
+    stage: int
+    """How far the batch has come, from BEGUN to ENDED."""
+
+    hears_pred: bool
+    """Whether somebody listens to after_pred."""
+
+    hears_loss: bool
+    """Whether somebody listens to after_loss."""
+
+    hears_backward: bool
+    """Whether somebody listens to after_backward."""
+
+    hears_step: bool
+    """Whether somebody listens to after_step."""
+
     _loss: Tensor
     _furthest: int
 
@@ -271,7 +295,7 @@ class Cursor(Generic[X, Y, P]):
         self.hears_loss = bool(plan.after_loss)
         self.hears_backward = bool(plan.after_backward)
         self.hears_step = bool(plan.after_step)
-        self.phase: Phase = phase
+        self.phase = phase
         self.epoch = epoch
         self.n_batches = n_batches
         self.steps = steps
@@ -460,6 +484,10 @@ class _Training(Cursor[X, Y, P], Predicted[X, Y, P], WithLoss, BackwardDone):
     """Predicted, WithLoss and BackwardDone in one."""
 
     __slots__ = ()
+
+    # As Cursor has them: pyright takes an assignment in a subclass for a declaration of its own.
+    stage: int
+    steps: int
 
     @override
     def loss(self, loss: Tensor, /) -> WithLoss:

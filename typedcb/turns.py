@@ -149,6 +149,28 @@ class TurnCursor(Cursor[X, Y, P]):
 
     __slots__ = ("batch", "name")
 
+    # Any: a turn's payload is not its batch's
+    batch: Cursor[Any, Any, Any]
+    """The batch, as the loop's own callbacks have it."""
+
+    name: str
+    """The objective's, in words."""
+
+    xb: X
+    """The inputs, as the objective's callbacks left them."""
+
+    yb: Y
+    """The targets, as the objective's callbacks left them."""
+
+    index: int
+    """The batch's number in this pass over the data, from 0."""
+
+    cancelled: bool
+    """Whether a callback has cancelled this turn, or its batch."""
+
+    stage: int
+    """How far the turn has come, from BEGUN to ENDED."""
+
     def __init__(
         self, batch: Cursor[Any, Any, Any], plan: BatchPlan[X, Y, P], name: str, steps: int, xb: X, yb: Y
     ) -> None:  # Any: a turn's payload is not its batch's
@@ -206,6 +228,15 @@ class TrainTurn(TurnCursor[X, Y, P], TurnPredicted[X, Y, P], TurnLoss, TurnBackw
     """
 
     __slots__ = ("opt",)
+
+    opt: Optimizer
+    """The objective's optimizer."""
+
+    steps: int
+    """How many steps the objective has taken."""
+
+    stage: int
+    """How far the turn has come, from BEGUN to ENDED."""
 
     def __init__(
         self,
@@ -289,7 +320,14 @@ class Turn(Scope[X, Y], Generic[X, Y, P]):
 
     __slots__ = ("cursor",)
 
+    xb: X
+    """The inputs."""
+
+    yb: Y
+    """The targets."""
+
     cursor: TrainTurn[X, Y, P]
+    """Where it is."""
 
     def __init__(self, cursor: TrainTurn[X, Y, P]) -> None:
         self.cursor = cursor
@@ -320,7 +358,14 @@ class ValidTurn(Scope[X, Y], Generic[X, Y, P]):
 
     __slots__ = ("cursor",)
 
+    xb: X
+    """The inputs."""
+
+    yb: Y
+    """The targets."""
+
     cursor: ValidTurnCursor[X, Y, P]
+    """Where it is."""
 
     def __init__(self, cursor: ValidTurnCursor[X, Y, P]) -> None:
         self.cursor = cursor

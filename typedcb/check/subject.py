@@ -43,6 +43,15 @@ class Subject:
         of: The callback whose mixin it is; itself where it is no mixin.
     """
 
+    definition: Definition
+    """The class."""
+
+    sources: Sources
+    """What is known of other files."""
+
+    of: Definition
+    """The callback whose mixin it is; itself where it is no mixin."""
+
     def __init__(self, definition: Definition, sources: Sources, of: Optional[Definition] = None) -> None:
         self.definition = definition
         self.sources = sources

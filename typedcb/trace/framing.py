@@ -153,13 +153,15 @@ class Frames:
         TraceError: It is no trace.
     """
 
+    end: int
+    """Where the sound part ends, as far as it has been read."""
+
     def __init__(self, content: bytes, path: Path) -> None:
         if not content.startswith(MAGIC):
             raise TraceError(f"{path} is no trace: it does not begin as one.")
         self._content = memoryview(content)
         self._path = path
         self.end = len(MAGIC)
-        """Where the sound part ends, as far as it has been read."""
 
     @property
     def cut(self) -> int:
