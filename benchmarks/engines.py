@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 from typedcb import DataBunch, Learner
 from typedcb.engines import TorchEngine
 
-N_PROCESSES, ROUNDS, BATCH, N_BATCHES = 2, 60, 128, 30
+N_PROCESSES, ROUNDS, BATCH, N_BATCHES = 2, 24, 128, 20
 
 
 def network() -> nn.Sequential:

@@ -49,7 +49,7 @@ def train(engine: Engine, n_epochs: int = 3) -> float:
 
 
 if __name__ == "__main__":
-    torch.manual_seed(0)
+    torch.manual_seed(0)  # pyright: ignore[reportUnknownMemberType]  # torch leaves its argument untyped
     with TorchEngine() as started:
         right = train(started)
         if started.rank == 0:

@@ -65,7 +65,8 @@ def diverge(rank: int) -> None:
         rank: The number of this process.
     """
     random.seed(random.getrandbits(62) + rank)
-    torch.manual_seed(int(torch.randint(1 << 62, ())) + rank)
+    seed = int(torch.randint(1 << 62, ())) + rank
+    torch.manual_seed(seed)  # pyright: ignore[reportUnknownMemberType]  # torch leaves its argument untyped
     if "numpy" in sys.modules:
         import numpy as np  # noqa: PLC0415  # imported already
 
