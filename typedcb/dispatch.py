@@ -39,6 +39,7 @@ from .events import (
     BeginEpoch,
     BeginFit,
     BeginValidate,
+    LossEvent,
     P,
     Phase,
     X,
@@ -79,6 +80,17 @@ class Watcher(ABC):
         Args:
             callbacks: All callbacks of the plan, in the order in which they run.
         """
+
+
+class SeesLastLoss(ABC):
+    """A mixin for a callback that runs early, and yet wants the loss that all others have left; behind Callback too.
+
+    It is for what backward will begin at: a loss that `after_loss` is given may be replaced by a later callback.
+    """
+
+    @abstractmethod
+    def last_loss(self, event: LossEvent, /) -> None:
+        """Called behind all hooks of after_loss, unless one of them cancels the batch."""
 
 
 @attrs.frozen
@@ -199,7 +211,10 @@ def batch_plan(callbacks: Iterable[Callback[X, Y, P]], phase: Phase) -> BatchPla
     return BatchPlan(
         begin_batch=tuple(cb.begin_batch for cb in those if overrides(cb, hooks.BEGIN_BATCH)),
         after_pred=tuple(cb.after_pred for cb in those if overrides(cb, hooks.AFTER_PRED)),
-        after_loss=tuple(cb.after_loss for cb in those if overrides(cb, hooks.AFTER_LOSS)),
+        after_loss=(
+            *(cb.after_loss for cb in those if overrides(cb, hooks.AFTER_LOSS)),
+            *(cb.last_loss for cb in those if isinstance(cb, SeesLastLoss)),
+        ),
         after_backward=tuple(cb.after_backward for cb in those if overrides(cb, hooks.AFTER_BACKWARD)),
         after_step=tuple(cb.after_step for cb in those if overrides(cb, hooks.AFTER_STEP)),
         after_cancel_batch=tuple(cb.after_cancel_batch for cb in those if overrides(cb, hooks.AFTER_CANCEL_BATCH)),

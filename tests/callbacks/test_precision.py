@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Callable
 
 import pytest
 import torch
+from recording import At
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import SGD
 from typing_extensions import override
 
-from typedcb import AnyCallback, CancelBatch, Cell, DataBunch, Learner, cell
-from typedcb.callbacks import GradientAccumulation, GradientClip, MixedPrecision, Recorder, SmoothGradNorm
+from typedcb import AfterLoss, AnyCallback, Callback, CancelBatch, Cell, DataBunch, Learner, cell
+from typedcb.callbacks import (
+    GradientAccumulation,
+    GradientClip,
+    LabelSmoothing,
+    MixedPrecision,
+    MixUp,
+    Recorder,
+    SmoothGradNorm,
+)
 
 Pair = tuple[Tensor, Tensor]
 Net = Learner[Tensor, Tensor, Tensor, nn.Sequential]
@@ -136,6 +146,51 @@ def test_autocast_is_closed_after_a_cancel_and_after_an_error(error: bool) -> No
     else:
         learn.fit(1, cbs=[Breaks(error)])
 
+    assert not torch.is_autocast_enabled("cpu")
+
+
+@dataclass(frozen=True)
+class Penalty(Callback):
+    """Adds the size of the weights to the loss: part of the new loss is the old one, and part is not."""
+
+    model: nn.Module
+    order = 10  # type: ignore[misc]  # a ClassVar of the base
+
+    @override
+    def after_loss(self, event: AfterLoss) -> AfterLoss:
+        return event.with_loss(event.loss + sum(weight.square().sum() for weight in self.model.parameters()))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    "replaces",
+    [
+        lambda learn: LabelSmoothing(0.2),
+        lambda learn: MixUp(partial(F.cross_entropy, reduction="none")),
+        lambda learn: Penalty(learn.model),
+    ],
+)
+def test_a_callback_may_put_another_loss_in_place_of_the_first(
+    replaces: Callable[[Net], Callback], dtype: torch.dtype
+) -> None:
+    """Its gradients are the true ones, as those of the first loss are, and it is computed in float32 as that is."""
+    plain, half = learner(), learner()
+    kinds = set()
+    for learn in (plain, half):
+        if learn is half:
+            learn.add(MixedPrecision, dtype=dtype)
+        torch.manual_seed(1)
+        learn.fit(2, cbs=[replaces(learn), At("after_backward", lambda event: kinds.add(event.loss.dtype))])
+
+    assert kinds == {torch.float32}
+    for own, other in zip(half.model.parameters(), plain.model.parameters(), strict=True):
+        torch.testing.assert_close(own, other, rtol=0.05, atol=0.02)
+
+
+def test_autocast_is_closed_after_a_cancel_by_one_who_has_seen_the_loss() -> None:
+    learn = learner()
+    learn.add(MixedPrecision, dtype=torch.float16)
+    learn.fit(1, cbs=[At("after_loss", lambda event: CancelBatch())])
     assert not torch.is_autocast_enabled("cpu")
 
 

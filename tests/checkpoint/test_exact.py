@@ -209,13 +209,9 @@ def assert_exact(setup: Setup) -> bool:
 
 PLACES = [(epoch, phase, index) for epoch in (0, 1) for phase, n in (("train", 5), ("valid", 3)) for index in range(n)]
 
-OF_ANOTHER_LOSS = {"MixUp", "LabelSmoothing"}
-"""What puts another loss in place of the one whose gradient float16 has scaled: they do not go together."""
 
-
-def setup_of(place: tuple[int, str | None, int], precision: str, callbacks: frozenset[str], **kwargs: Any) -> Setup:
-    left = callbacks - OF_ANOTHER_LOSS if precision == "float16" else callbacks
-    return Setup(epoch=place[0], phase=place[1], index=place[2], precision=precision, callbacks=left, **kwargs)
+def setup_of(place: tuple[int, str | None, int], **kwargs: Any) -> Setup:
+    return Setup(epoch=place[0], phase=place[1], index=place[2], **kwargs)
 
 
 SETUPS = st.builds(
@@ -246,7 +242,7 @@ def test_an_interrupted_fit_goes_on_bit_for_bit(setup: Setup) -> None:
 
 
 EVERYTHING = Setup(
-    callbacks=frozenset(CALLBACKS) - {"StopAfterNBatches", "EarlyStopping"} - OF_ANOTHER_LOSS,
+    callbacks=frozenset(CALLBACKS) - {"StopAfterNBatches", "EarlyStopping"},
     schedule="torch, by batch",
     optimizer="AdamW amsgrad",
     loader="batch_sampler",

@@ -13,19 +13,21 @@ from typing_extensions import override
 from ..callback import AnyCallback
 from ..cell import Cell, cell
 from ..device import device_of
+from ..dispatch import SeesLastLoss
 from ..events import AfterBatch, BatchEvent, BeginFit, LossEvent
 from ..needs import HasModelAndOpt
 from ..outcomes import CancelBatch
 
 
 @dataclass(frozen=True)
-class MixedPrecision(AnyCallback):
+class MixedPrecision(AnyCallback, SeesLastLoss):
     """Runs the model and the loss under autocast, and scales gradients where half precision would lose them.
 
     Weights and optimizer stay in float32. With float16 the gradients are computed scaled up (Micikevicius et al. 2018,
     https://arxiv.org/abs/1710.03740) and scaled down before any other callback sees them, so that clipping and
-    accumulation work on true gradients; the loss is never scaled. A batch whose gradients overflow is cancelled, and
-    the scale is lowered, by torch's `GradScaler`. bfloat16 has the range of float32 and needs no scaling.
+    accumulation work on true gradients; the loss is never scaled. Other callbacks may replace the loss, as `MixUp` and
+    `LabelSmoothing` do, or add to it. A batch whose gradients overflow is cancelled, and the scale is lowered, by
+    torch's `GradScaler`. bfloat16 has the range of float32 and needs no scaling.
     """
 
     order: ClassVar[int] = -100
@@ -43,7 +45,7 @@ class MixedPrecision(AnyCallback):
     """What scales; there in a fit with float16."""
 
     region: Cell[Optional[torch.autocast]] = cell(None, saved=False)
-    """The autocast that is open, from the batch's beginning to its loss."""
+    """The autocast that is open, from the batch's beginning until the last callback has seen its loss."""
 
     def __post_init__(self) -> None:
         if self.dtype not in (torch.bfloat16, torch.float16):
@@ -67,10 +69,13 @@ class MixedPrecision(AnyCallback):
         self.region.value.__enter__()  # type: ignore[no-untyped-call]  # torch leaves it without types
 
     @override
-    def after_loss(self, event: LossEvent) -> None:
-        """Closes autocast, and has the gradients of this loss computed scaled up."""
+    def last_loss(self, event: LossEvent) -> None:
+        """Closes autocast, and has the gradients of this loss, which backward begins at, computed scaled up.
+
+        So a callback that puts another loss in its place computes that under autocast too.
+        """
         self._close()
-        if self.scaler.value is not None and event.phase == "train":
+        if self.scaler.value is not None and event.phase == "train" and event.loss.requires_grad:
             _scale_gradient(event.loss, self.scaler.value)
 
     @override
