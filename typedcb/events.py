@@ -159,7 +159,12 @@ class BeginBatch(_Event, Generic[X_co, Y_co], frozen=True, eq=False):
     """The targets."""
 
     def with_batch(self: BeginBatch[X, Y], xb: X, yb: Y) -> BeginBatch[X, Y]:
-        """The same event with other inputs and targets; return it from `begin_batch`."""
+        """The same event with other inputs and targets; return it from `begin_batch`.
+
+        Args:
+            xb: The inputs.
+            yb: The targets.
+        """
         return msgspec.structs.replace(self, xb=xb, yb=yb)
 
 
@@ -170,7 +175,11 @@ class AfterPred(BeginBatch[X_co, Y_co], Generic[X_co, Y_co, P_co], frozen=True, 
     """What the model made of the inputs; in training it holds its graph."""
 
     def with_pred(self: AfterPred[X, Y, P], pred: P) -> AfterPred[X, Y, P]:
-        """The same event with another prediction; return it from `after_pred`."""
+        """The same event with another prediction; return it from `after_pred`.
+
+        Args:
+            pred: The prediction; in training, one that holds its graph.
+        """
         return msgspec.structs.replace(self, pred=pred)
 
 
@@ -181,7 +190,11 @@ class AfterLoss(AfterPred[X_co, Y_co, P_co], frozen=True, eq=False):
     """The loss of the batch, a scalar; in training it holds its graph."""
 
     def with_loss(self, loss: Tensor) -> AfterLoss[X_co, Y_co, P_co]:
-        """The same event with another loss; return it from `after_loss`, and backward runs on it."""
+        """The same event with another loss; return it from `after_loss`, and backward runs on it.
+
+        Args:
+            loss: The loss, a scalar; in training, one that holds its graph.
+        """
         return msgspec.structs.replace(self, loss=loss)
 
 

@@ -16,17 +16,31 @@ Schedule: TypeAlias = Callable[[float], float]
 
 
 def constant(value: float) -> Schedule:
-    """The same value throughout."""
+    """The same value throughout.
+
+    Args:
+        value: The value.
+    """
     return lambda position: value
 
 
 def linear(start: float, end: float) -> Schedule:
-    """A straight line from `start` to `end`."""
+    """A straight line from `start` to `end`.
+
+    Args:
+        start: The value at position 0.
+        end: The value at position 1.
+    """
     return lambda position: start + position * (end - start)
 
 
 def cosine(start: float, end: float) -> Schedule:
-    """Half a cosine from `start` to `end`: flat at both ends, steepest in the middle."""
+    """Half a cosine from `start` to `end`: flat at both ends, steepest in the middle.
+
+    Args:
+        start: The value at position 0.
+        end: The value at position 1.
+    """
     return lambda position: start + (1 + math.cos(math.pi * (1 - position))) * (end - start) / 2
 
 
