@@ -43,10 +43,10 @@ def packed(tree: Tree) -> str:
 
 def unpacked(text: str) -> Tree:
     """The tree that another rank has packed."""
-    import safetensors.torch  # noqa: PLC0415  # it is an extra
+    from safetensors.torch import load as read_tensors  # noqa: PLC0415  # it is an extra
 
     tree, data = cast("list[str]", json.loads(text))
-    tensors: dict[str, Tensor] = safetensors.torch.load(base64.b64decode(data))
+    tensors: dict[str, Tensor] = read_tensors(base64.b64decode(data))
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     return map_tensors(decode(tree.encode(), shapes), StoredTensor, lambda stored: tensors[stored.name])
 

@@ -479,6 +479,8 @@ HARMLESS = {
     ("typedcb.rules", "'eval', which getattr could be given"),  # a mode of ast.parse, which runs nothing
     ("typedcb.answers", "'eval', which getattr could be given"),
     ("typedcb.rules", "'builtins', which getattr could be given"),  # the name of where list and dict come from
+    # of shards by the reader of safetensors, as the hostile checkpoints of several processes show
+    ("typedcb.together", "torch.distributed.checkpoint.state_dict_loader.load"),
 }
 """What looks like it and is not, when callbacks' classes are made."""
 
@@ -493,7 +495,7 @@ def problem(node: ast.AST) -> str | None:
         module = str(node.module).split(".")[0]
         if module in MODULES and names != {"find_spec"}:
             return f"from {node.module}"
-        return f"{module}.load" if module in LOADERS and "load" in names else ", ".join(names & NAMES) or None
+        return f"{node.module}.load" if module in LOADERS and "load" in names else ", ".join(names & NAMES) or None
     if isinstance(node, ast.Name) and node.id in NAMES:
         return node.id
     if isinstance(node, ast.Attribute):

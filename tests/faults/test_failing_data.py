@@ -9,6 +9,7 @@ import signal
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -66,7 +67,7 @@ def children() -> list[int]:
     """The processes that this one has started, and that have not ended."""
     found: list[int] = []
     for task in os.listdir("/proc/self/task"):
-        with open(f"/proc/self/task/{task}/children", encoding="ascii") as file:
+        with suppress(FileNotFoundError), open(f"/proc/self/task/{task}/children", encoding="ascii") as file:
             found += map(int, file.read().split())
     return found
 
