@@ -90,6 +90,7 @@ if TYPE_CHECKING:
     from .learner import Learner as Learner
     from .loop import Loop as Loop
     from .loop_parts import LoopParts as LoopParts
+    from .loop_parts import ObjectiveParts as ObjectiveParts
     from .objective import Objective as Objective
     from .outcomes import CancelBatch as CancelBatch
     from .outcomes import CancelEpoch as CancelEpoch
@@ -165,7 +166,7 @@ _HOMES: Final = {
     "data": ("DataBunch",),
     "learner": ("Learner",),
     "loop": ("Loop",),
-    "loop_parts": ("LoopParts",),
+    "loop_parts": ("LoopParts", "ObjectiveParts"),
     "objective": ("Objective",),
 }
 """Where each name is from; a test holds these to the imports above."""

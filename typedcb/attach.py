@@ -11,7 +11,7 @@ import heapq
 import inspect
 import weakref
 from abc import ABC, abstractmethod
-from typing import Callable, Final, Generic, Iterable, Sequence, TypeVar, Union
+from typing import TYPE_CHECKING, Callable, Final, Generic, Iterable, Sequence, TypeVar, Union
 
 from .callback import Callback, SomeCallback, check_frozen, field_values, is_callback
 from .cell import State, View
@@ -20,6 +20,10 @@ from .errors import CallbackError, DependencyError
 from .events import P, X, Y
 from .rules import shared_state_problem
 from .several import as_tuple
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.optim import Optimizer
 
 T = TypeVar("T")
 C = TypeVar("C", bound=SomeCallback)
@@ -229,6 +233,16 @@ class Group(ABC):
     @abstractmethod
     def name(self) -> str:
         """What errors call it."""
+
+    @property
+    @abstractmethod
+    def model(self) -> nn.Module:
+        """The model that is trained."""
+
+    @property
+    @abstractmethod
+    def opt(self) -> Optimizer:
+        """The optimizer that steps it."""
 
     @property
     @abstractmethod

@@ -84,6 +84,11 @@ class Position:
     objective_steps: tuple[int, ...] = ()
     """How many steps each of the loop's objectives has taken, in their order."""
 
+    @property
+    def all_steps(self) -> int:
+        """How many steps all optimizers have taken together: `steps`, and those of the objectives."""
+        return self.steps + sum(self.objective_steps)
+
 
 @attrs.frozen
 class Resumption:

@@ -1,5 +1,7 @@
 """All that a loop of one's own trains with, in one place: what a checkpoint of it holds.
 
+`LoopParts` is for a loop with a model, `ObjectiveParts` for one that trains objectives alone.
+
 parts = LoopParts(loop, model, opt, DataBunch(train_dl, valid_dl))
 loop.add(Checkpoint(parts, Path("run")))
 with loop.fit(n_epochs=3, resume=parts.resumption(Path("run"))) as fit:
@@ -8,14 +10,15 @@ with loop.fit(n_epochs=3, resume=parts.resumption(Path("run"))) as fit:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, Optional, Sequence
+from typing import TYPE_CHECKING, Generic, Optional, Sequence, cast
 
 import attrs
 import torch
 from torch import nn
 from torch.optim import Optimizer
-from typing_extensions import TypeVar
+from typing_extensions import TypeVar, override
 
+from .attach import Group
 from .callback import Callback
 from .data import DataBunch
 from .device import device_of
@@ -24,56 +27,32 @@ from .events import P, X, Y
 from .loop import Loop, Position, Resumption
 
 if TYPE_CHECKING:
-    from .state import OnMismatch
+    from .state import InFit, OnMismatch
     from .store import AnyPath
 
 M = TypeVar("M", bound=nn.Module, default=nn.Module)
 
 
 @attrs.frozen
-class LoopParts(Generic[X, Y, P, M]):
-    """The loop, the model, the optimizer, the data and the loss of a loop of one's own.
-
-    It has what callbacks ask for (`needs`), so that `GradientClip(parts, clip=1.0)` and `Checkpoint(parts, folder)` do
-    what they do in a learner.
-
-    Type parameters:
-        X: The inputs of a batch.
-        Y: The targets of a batch.
-        P: What the model makes of the inputs.
-        M: The model's own class.
-
-    Raises:
-        LoopError: The loop has objectives, of which there are no checkpoints.
-    """
+class _Resumable(Generic[X, Y, P]):
+    """What `LoopParts` and `ObjectiveParts` have in common."""
 
     loop: Loop[X, Y, P]
     """The loop, whose callbacks' cells are saved."""
 
-    model: M
-    """The model that is trained."""
-
-    opt: Optimizer
-    """The optimizer that steps."""
-
-    data: DataBunch[X, Y]
-    """The very loaders that the passes are over: their place is saved, and the generators that they draw from."""
-
-    loss_func: object = None
-    """What computes the loss; it is saved where it is a module with weights or buffers."""
-
     def __attrs_post_init__(self) -> None:
-        if self.loop.objectives:
-            names = ", ".join(objective.name for objective in self.loop.objectives)
+        names = [objective.name for objective in self.loop.objectives]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
             raise LoopError(
-                f"this loop has objectives ({names}), whose models and optimizers LoopParts does not hold: there are "
-                f"no checkpoints of such a loop. Save each with model.state_dict() and opt.state_dict()."
+                f"two objectives of this loop are called {twice}, and a checkpoint tells them apart by their names: "
+                f"name them, Objective(..., name='critic')."
             )
 
     @property
-    def device(self) -> torch.device:
-        """Where the model is."""
-        return device_of(self.model)
+    def objectives(self) -> Sequence[Group]:
+        """The loop's objectives, whose models, optimizers, steps and cells are saved."""
+        return self.loop.objectives
 
     @property
     def cbs(self) -> Sequence[Callback[X, Y, P]]:
@@ -101,10 +80,10 @@ class LoopParts(Generic[X, Y, P, M]):
         from .state import resumption  # noqa: PLC0415  # most loops begin at their beginning
         from .store import found, read  # noqa: PLC0415  # as said
 
-        return resumption(self, read(found(path)), on_mismatch or {})
+        return resumption(self._whole(), read(found(path)), on_mismatch or {})
 
     def save(self, path: AnyPath) -> None:
-        """Writes a checkpoint of the weights, the optimizer and the callbacks' cells, outside of a fit.
+        """Writes a checkpoint of the weights, the optimizers and the callbacks' cells, outside of a fit.
 
         Args:
             path: The directory that it becomes; nothing may be there yet.
@@ -115,10 +94,10 @@ class LoopParts(Generic[X, Y, P, M]):
         """
         from .state import save  # noqa: PLC0415  # most loops save nothing
 
-        save(self, path)
+        save(self._whole(), path)
 
     def load(self, path: AnyPath, on_mismatch: Optional[OnMismatch] = None) -> None:
-        """Gives the model, the optimizer and the callbacks' cells the state in a checkpoint, outside of a fit.
+        """Gives the models, the optimizers and the callbacks' cells the state in a checkpoint, outside of a fit.
 
         Args:
             path: A checkpoint, or a folder of them: the newest sound one in it.
@@ -132,4 +111,79 @@ class LoopParts(Generic[X, Y, P, M]):
 
         if self.loop.running:
             raise LoopError("a fit is under way on this loop: a checkpoint is loaded before or after it.")
-        load(self, path, on_mismatch)
+        load(self._whole(), path, on_mismatch)
+
+    def _whole(self) -> InFit:
+        return cast("InFit", self)  # it is abstract, and those that there are have all that is asked for
+
+
+@attrs.frozen
+class LoopParts(_Resumable[X, Y, P], Generic[X, Y, P, M]):
+    """The loop, the model, the optimizer, the data and the loss of a loop of one's own.
+
+    It has what callbacks ask for (`needs`), so that `GradientClip(parts, clip=1.0)` and `Checkpoint(parts, folder)` do
+    what they do in a learner. Objectives that the loop has besides are saved with it.
+
+    Type parameters:
+        X: The inputs of a batch.
+        Y: The targets of a batch.
+        P: What the model makes of the inputs.
+        M: The model's own class.
+
+    Raises:
+        LoopError: Two objectives of the loop have the same name.
+    """
+
+    model: M
+    """The model that is trained."""
+
+    opt: Optimizer
+    """The optimizer that steps."""
+
+    data: DataBunch[X, Y]
+    """The very loaders that the passes are over: their place is saved, and the generators that they draw from."""
+
+    loss_func: object = None
+    """What computes the loss; it is saved where it is a module with weights or buffers."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return device_of(self.model)
+
+
+@attrs.frozen
+class ObjectiveParts(_Resumable[X, Y, P], Generic[X, Y, P]):
+    """The loop, its objectives and the data of a loop that trains objectives and has no model besides.
+
+    `Checkpoint(parts, folder)` in the loop saves each objective by its name: its model, its optimizer, its steps, and
+    the cells of its callbacks.
+
+    Type parameters:
+        X: The inputs of a batch.
+        Y: The targets of a batch.
+        P: What a loop's own callbacks would see as predictions.
+
+    Raises:
+        LoopError: The loop has no objectives, or two of the same name.
+    """
+
+    data: DataBunch[X, Y]
+    """The very loaders that the passes are over: their place is saved, and the generators that they draw from."""
+
+    loss_func: object = None
+    """What computes losses, where it is a module with weights or buffers that are to be saved."""
+
+    @override
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        if not self.loop.objectives:
+            raise LoopError(
+                "this loop has no objectives, which are all that ObjectiveParts saves: for a loop with a model of its "
+                "own there is LoopParts(loop, model, opt, data)."
+            )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the first objective's model is."""
+        return device_of(self.loop.objectives[0].model)

@@ -78,11 +78,13 @@ class Objective(Group, Generic[X, Y, P, M]):
         self._plan_valid: BatchPlan[X, Y, P] = batch_plan((), "valid")
 
     @property
+    @override
     def model(self) -> M:
         """The model that is trained."""
         return self._model
 
     @property
+    @override
     def opt(self) -> Optimizer:
         """The optimizer that steps."""
         return self._opt

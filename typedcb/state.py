@@ -12,26 +12,37 @@ from __future__ import annotations
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Generator, Iterable, Literal, Mapping, Optional, Protocol, Sequence, cast
+from typing import Generator, Literal, Mapping, Optional, Protocol, Sequence, Union, cast
 
 import attrs
 import torch
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import nn
 from typing_extensions import TypeAlias
 
-from .attach import own_states
+from .attach import Group, own_states
 from .callback import SomeCallback
 from .cell import Series, State
 from .data import DataBunch
 from .errors import CheckpointError, CheckpointWarning, CorruptCheckpointError, MismatchError
 from .loaders import inexact, loader_facts, loader_problem, loader_state, set_loader_state
 from .loop import Position, Resumption
+from .needs import HasModelAndOpt
 from .randomness import diverge, random_problem, random_states, saves_itself, set_random_states
 from .ranks import here
 from .store import AnyPath, Stored, draft, found, read, write
 from .together import of_all_ranks, on_main
-from .tree import StoredTensor, Tree, dtype_name, is_dict, shard_of
+from .trained import (
+    captured_weights,
+    check_weights,
+    differing_tensors,
+    give_weights,
+    loaded_weights,
+    modes_of,
+    set_grads,
+    tensors_of,
+    weights_differences,
+)
+from .tree import Tree, is_dict
 from .values import OwnState, declared, made, shown, taken
 
 OnMismatch: TypeAlias = Mapping[str, Literal["require", "reset"]]
@@ -41,18 +52,8 @@ OnMismatch: TypeAlias = Mapping[str, Literal["require", "reset"]]
 """
 
 
-class HasState(Protocol):
-    """Whatever has a learner's state."""
-
-    @property
-    def model(self) -> nn.Module:
-        """The model."""
-        ...
-
-    @property
-    def opt(self) -> Optimizer:
-        """The optimizer."""
-        ...
+class _HasRest(Protocol):
+    """What a learner's state is made of besides models and optimizers."""
 
     @property
     def loss_func(self) -> object:
@@ -75,13 +76,41 @@ class HasState(Protocol):
         ...
 
 
-class InFit(HasState, Protocol):
-    """Whatever has a learner's state, and knows how far its fit has come."""
+class _KnowsPosition(Protocol):
+    """Whatever knows how far its fit has come."""
 
     @property
     def position(self) -> Optional[Position]:
         """How far the fit has come that is under way; None where there is none."""
         ...
+
+
+class _HasOneModel(HasModelAndOpt, _HasRest, Protocol):
+    """Whatever has the state of one model and its optimizer, and perhaps of objectives."""
+
+
+class _HasObjectives(_HasRest, Protocol):
+    """Whatever has the state of objectives."""
+
+    @property
+    def objectives(self) -> Sequence[Group]:
+        """The objectives."""
+        ...
+
+
+class _OneModelInFit(_HasOneModel, _KnowsPosition, Protocol):
+    """Whatever has a learner's state, and knows how far its fit has come."""
+
+
+class _ObjectivesInFit(_HasObjectives, _KnowsPosition, Protocol):
+    """Whatever has the state of a loop's objectives, and knows how far its fit has come."""
+
+
+HasState: TypeAlias = Union[_HasOneModel, _HasObjectives]
+"""Whatever has a state to save: a learner, or all that a loop of one's own trains with."""
+
+InFit: TypeAlias = Union[_OneModelInFit, _ObjectivesInFit]
+"""The same that knows how far its fit has come."""
 
 
 class KeepsMore(Protocol):
@@ -113,6 +142,22 @@ class MakesState(Protocol):
         ...
 
 
+def trained(learner: HasState) -> dict[str, HasModelAndOpt]:
+    """The models with their optimizers: that of a learner, or of a loop of one's own, under "", objectives by name."""
+    own = {"": cast("HasModelAndOpt", learner)} if hasattr(learner, "model") else dict[str, HasModelAndOpt]()
+    return {**own, **_objectives(learner)}
+
+
+def _objectives(learner: HasState) -> dict[str, Group]:
+    groups = cast("_HasObjectives", learner).objectives if hasattr(learner, "objectives") else ()
+    return {group.name: group for group in groups}
+
+
+def _all_cbs(learner: HasState) -> list[SomeCallback]:
+    """The callbacks of the loop and of its objectives."""
+    return [*learner.cbs, *(callback for group in _objectives(learner).values() for callback in group.cbs)]
+
+
 def instant(learner: HasState) -> Tree:
     """The random states of this moment: the process's and the loaders'."""
     return {"random": random_states(), **{name: loader_state(dl) for name, dl in _loaders(learner).items()}}
@@ -141,7 +186,7 @@ def inexact_parts(learner: HasState) -> list[str]:
 
 def lost(learner: HasState) -> Optional[str]:
     """What of the callbacks no checkpoint holds, in words; None where it holds all of it."""
-    names = [name for callback in learner.cbs for name in _kept_elsewhere(callback)]
+    names = [name for callback in _all_cbs(learner) for name in _kept_elsewhere(callback)]
     if not names:
         return None
     return f"{', '.join(names)}: what they keep in attributes of their own is in no cell, and is not saved"
@@ -151,13 +196,9 @@ def _kept_elsewhere(callback: SomeCallback) -> tuple[str, ...]:
     return cast("KeepsMore", callback).kept_elsewhere if hasattr(callback, "kept_elsewhere") else ()
 
 
-def modes(model: nn.Module) -> Tree:
-    """Which modules of a model are in training mode."""
-    return [name for name, module in _modules(model) if module.training]
-
-
-def _modules(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    return list(cast("Iterable[tuple[str, nn.Module]]", model.named_modules()))  # torch leaves it half typed
+def modes(learner: HasState) -> dict[str, list[str]]:
+    """Which modules of each model are in training mode."""
+    return {name: modes_of(one.model) for name, one in trained(learner).items()}
 
 
 def in_fit(learner: HasState, position: Position, start: Tree, now: Tree) -> Tree:
@@ -194,7 +235,7 @@ def with_ranks(fit: Tree) -> Tree:
 def bring_together(learner: HasState) -> None:
     """Has the main rank's cells be those of all ranks, and its buffers: they are what is saved. Collective."""
     if here().world_size > 1:
-        for callback in learner.cbs:
+        for callback in _all_cbs(learner):
             if hasattr(callback, "bring_together"):
                 cast("DiffersByRank", callback).bring_together()
 
@@ -202,7 +243,7 @@ def bring_together(learner: HasState) -> None:
 def _part_again(learner: HasState) -> None:
     """Has each rank begin with its own part of what the main rank's cells have brought together."""
     if here().world_size > 1:
-        for callback in learner.cbs:
+        for callback in _all_cbs(learner):
             if hasattr(callback, "part_again"):
                 cast("DiffersByRank", callback).part_again()
 
@@ -213,22 +254,21 @@ def captured(learner: HasState, fit: Tree = None, training: Tree = None) -> Tree
     Args:
         learner: The learner.
         fit: What `in_fit` says, in a fit.
-        training: Which modules are in training mode; by default those that are now.
+        training: Which modules are in training mode, as `modes` tells; by default those that are now.
 
     Raises:
         StateError: A cell holds what no checkpoint can hold.
     """
-    model, opt = learner.model, learner.opt
+    training = modes(learner) if training is None else training
+    weights = {name: captured_weights(one, training[name]) for name, one in trained(learner).items()}
+    own = weights.pop("", dict[str, Tree]())
     return {
-        "model": dict(model.state_dict()),
-        "grads": {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None},
-        "frozen": [name for name, weight in model.named_parameters() if not weight.requires_grad],
-        "training": modes(model) if training is None else training,
-        "optimizer": {"class": type(opt).__qualname__, "state": opt.state_dict()},
+        **own,
+        **({"objectives": weights} if weights else {}),
         "loss": _loss_state(learner.loss_func),
         "callbacks": [
-            {"class": key[0], "place": key[1], "cells": _cells(callback)}
-            for key, callback in _stateful(learner.cbs).items()
+            {"class": key[0], "place": key[1], "cells": _cells(callback), **({"of": of} if of else {})}
+            for (of, key), callback in _everybody(learner).items()
         ],
         "fit": fit,
     }
@@ -258,6 +298,14 @@ def _stateful(callbacks: Sequence[SomeCallback]) -> dict[Key, SomeCallback]:
     return found
 
 
+def _everybody(learner: HasState) -> dict[tuple[str, Key], SomeCallback]:
+    """The callbacks that have something to save, by the objective that they are of, "" for the loop's own, and key."""
+    found = {("", key): callback for key, callback in _stateful(learner.cbs).items()}
+    for name, group in _objectives(learner).items():
+        found.update({(name, key): callback for key, callback in _stateful(group.cbs).items()})
+    return found
+
+
 def _saved(callback: SomeCallback) -> dict[str, State]:
     return {name: state for name, state in own_states(callback).items() if state.saved}
 
@@ -283,8 +331,11 @@ class Restoration:
     learner: HasState
     """The learner."""
 
-    saved: Tree
-    """The state, with its tensors; what is None is not given."""
+    weights: Mapping[str, Tree]
+    """The states of models and optimizers, by the name of what trains them, with their tensors."""
+
+    loss: Tree
+    """The state of the loss; where it is None, none is given."""
 
     cells: tuple[tuple[str, State, object], ...]
     """What each cell becomes, beside the name of its callback's class."""
@@ -305,22 +356,15 @@ class Restoration:
             MismatchError: An object that begin_fit's hooks have made is another one; nothing was copied.
         """
         if at_rest:
-            for callback in self.learner.cbs:
+            for callback in _all_cbs(self.learner):
                 if hasattr(callback, "make_state"):
                     cast("MakesState", callback).make_state()
         cells = self._fitting(at_rest)
-        model, saved = self.learner.model, self.saved
-        model.load_state_dict(saved["model"])
-        if saved["optimizer"] is not None:
-            self.learner.opt.load_state_dict(saved["optimizer"])
-        for name, weight in model.named_parameters():
-            weight.requires_grad_(name not in saved["frozen"])
-        _set_grads(model, saved["grads"])
-        if saved["loss"] is not None and isinstance(self.learner.loss_func, nn.Module):
-            self.learner.loss_func.load_state_dict(saved["loss"]["state"])
-            _set_grads(self.learner.loss_func, saved["loss"]["grads"])
-        for name, module in _modules(model):
-            module.training = name in saved["training"]
+        for name, one in trained(self.learner).items():
+            give_weights(one, self.weights[name])
+        if self.loss is not None and isinstance(self.learner.loss_func, nn.Module):
+            self.learner.loss_func.load_state_dict(self.loss["state"])
+            set_grads(self.learner.loss_func, self.loss["grads"])
         for state, value in cells:
             _give(state, value)
         _part_again(self.learner)
@@ -338,12 +382,6 @@ class Restoration:
                 differences.append((name, f"{state.name} {problem}"))
         _refuse(self.path, differences, self.on_mismatch)
         return fitting
-
-
-def _set_grads(module: nn.Module, grads: Mapping[str, Tensor]) -> None:
-    for name, weight in module.named_parameters():
-        grad = grads.get(name)
-        weight.grad = None if grad is None else grad.to(weight.device)
 
 
 class _Holds(Protocol):
@@ -368,22 +406,10 @@ def _own_problem(live: object, value: object) -> Optional[str]:
         return None if own is None else f"is a {type(live).__name__}, and nothing was saved of one"
     if own is None:
         return f"holds {str(live)[:40]}, and something with a state of its own was saved"
-    old, new = _tensors(value.state), _tensors(own.state_dict())
+    old, new = tensors_of(value.state), tensors_of(own.state_dict())
     if isinstance(live, nn.Module) and old != new:
-        return f"is a {type(live).__name__} with other tensors: {_keys(old, new)}"
+        return f"is a {type(live).__name__} with other tensors: {differing_tensors(old, new)}"
     return None
-
-
-def _tensors(state: Mapping[str, Any]) -> dict[str, str]:  # Any: whatever an object keeps
-    """The tensors of a state dict in words, by name."""
-    return {name: _described(value) for name, value in state.items() if isinstance(value, (Tensor, StoredTensor))}
-
-
-def _described(tensor: Tensor | StoredTensor) -> str:
-    dtype = tensor.dtype if isinstance(tensor, StoredTensor) else dtype_name(tensor)
-    shard = tensor.shard if isinstance(tensor, StoredTensor) else shard_of(tensor)
-    in_shards = " in shards" if here().mesh is not None and shard is not None else ""
-    return f"{dtype} {list(tensor.shape)}{in_shards}"
 
 
 def prepared(learner: HasState, stored: Stored, on_mismatch: OnMismatch) -> Restoration:
@@ -414,58 +440,48 @@ def _schema(stored: Stored) -> Generator[None, None, None]:
 def _prepared(learner: HasState, stored: Stored, on_mismatch: OnMismatch) -> Restoration:
     tree = stored.tree
     _check_schema(stored)
-    differences = [("model", text) for text in _model_differences(tree, learner.model)]
-    opt_differences = [("optimizer", text) for text in _opt_differences(tree["optimizer"], learner.opt)]
+    differences = _weights_differences(learner, tree)
     loss_differences = [("loss", text) for text in _loss_differences(tree["loss"], learner.loss_func)]
-    known = [*differences, *opt_differences, *loss_differences]
-    _refuse(str(stored.path), known, on_mismatch)  # before any tensor is read
+    _refuse(str(stored.path), [*differences, *loss_differences], on_mismatch)  # before any tensor is read
     cells, cell_differences = _cells_of(learner, stored)
     _refuse(str(stored.path), cell_differences, on_mismatch)
-    saved = stored.load({name: tree[name] for name in ("model", "grads", "frozen", "training")})
-    saved["optimizer"] = None if opt_differences else stored.load(tree["optimizer"]["state"])
-    saved["loss"] = None if loss_differences else stored.load(tree["loss"])
-    return Restoration(learner, saved, tuple(cells), on_mismatch, str(stored.path))
-
-
-_PARTS: Final[Mapping[str, type]] = {
-    "model": dict,
-    "grads": dict,
-    "frozen": list,
-    "training": list,
-    "optimizer": dict,
-    "callbacks": list,
-}
+    weights: dict[str, Tree] = {}
+    for name, one in trained(learner).items():
+        saved = _weights_in(tree)[name]
+        weights[name] = loaded_weights(stored, saved, with_opt=not weights_differences(saved, one))
+    loss = None if loss_differences else stored.load(tree["loss"])
+    return Restoration(learner, weights, loss, tuple(cells), on_mismatch, str(stored.path))
 
 
 def _check_schema(stored: Stored) -> None:
     tree = stored.tree
-    if not is_dict(tree) or any(not isinstance(tree.get(name), kind) for name, kind in _PARTS.items()):
+    if not is_dict(tree) or not isinstance(tree.get("callbacks"), list):
         raise CorruptCheckpointError(f"{stored.path} holds no state of a learner.")
-    if not is_dict(tree["optimizer"].get("state")):
-        raise CorruptCheckpointError(f"{stored.path} holds no state of an optimizer.")
+    weights = _weights_in(tree)
+    for name in weights or {"": tree}:
+        check_weights(stored, weights.get(name))
 
 
-def _model_differences(tree: Tree, model: nn.Module) -> list[str]:
-    live = model.state_dict()
-    old, new = _tensors(tree["model"]), _tensors(live)
-    differences = [] if old == new else [_keys(old, new)]
-    if set(tree["model"]) - set(old) != set(live) - set(new):
-        differences.append("what its modules keep beside tensors is of other names")
-    grads = {name: text for name, text in _tensors(tree["grads"]).items() if new.get(name) != text}
-    if grads:
-        differences.append(f"its gradients differ: {', '.join(grads)}")
+def _weights_in(tree: Tree) -> dict[str, Tree]:
+    """The states of models and their optimizers in a tree: the learner's own under "", each objective's by its name."""
+    own = {"": tree} if "model" in tree else dict[str, Tree]()
+    return {**own, **tree.get("objectives", {})}
+
+
+def _weights_differences(learner: HasState, tree: Tree) -> list[tuple[str, str]]:
+    """How the models and optimizers differ from what was saved: `model` or `optimizer`, and in what."""
+    old, new = _weights_in(tree), trained(learner)
+    differences = [("model", f"{_what(name)} was saved, and is not there now") for name in old if name not in new]
+    differences += [("model", f"{_what(name)} is there now, and was not saved") for name in new if name not in old]
+    for name in old:
+        if name in new:
+            found = weights_differences(old[name], new[name])
+            differences += [(who, text if not name else f"of {name}: {text}") for who, text in found]
     return differences
 
 
-def _opt_differences(saved: Tree, opt: Optimizer) -> list[str]:
-    if saved.get("class") != type(opt).__qualname__:
-        return [f"it was a {saved.get('class')}, and is a {type(opt).__name__}"]
-    try:
-        old = [len(group["params"]) for group in saved["state"]["param_groups"]]
-    except (KeyError, TypeError):
-        return ["it holds no parameter groups"]
-    new = [len(group["params"]) for group in opt.param_groups]
-    return [] if old == new else [f"its groups had {old} parameters, and have {new}"]
+def _what(name: str) -> str:
+    return f"the objective {name}" if name else "a model of the loop's own"
 
 
 def _loss_differences(saved: Tree, loss_func: object) -> list[str]:
@@ -476,27 +492,29 @@ def _loss_differences(saved: Tree, loss_func: object) -> list[str]:
         return [
             "it had weights or buffers, and has none" if live is None else "it has weights or buffers, and had none"
         ]
-    old, new = _tensors(saved["state"]), _tensors(live["state"])
-    return [] if old == new else [_keys(old, new)]
+    old, new = tensors_of(saved["state"]), tensors_of(live["state"])
+    return [] if old == new else [differing_tensors(old, new)]
 
 
 def _cells_of(learner: HasState, stored: Stored) -> tuple[list[tuple[str, State, object]], list[tuple[str, str]]]:
     """What each cell becomes, and what does not fit."""
     cells: list[tuple[str, State, object]] = []
     differences: list[tuple[str, str]] = []
-    live = _stateful(learner.cbs)
-    saved = {(entry["class"], entry["place"]): entry["cells"] for entry in stored.tree["callbacks"]}
+    live = _everybody(learner)
+    saved = {
+        (entry.get("of", ""), (entry["class"], entry["place"])): entry["cells"] for entry in stored.tree["callbacks"]
+    }
     for who in (saved, live):  # who saves changes nothing in the training, and need not be there
-        for key in [key for key in who if key[0] == "Checkpoint" and not (key in saved and key in live)]:
-            del who[key]
-    for key in saved.keys() - live.keys():
-        differences.append((key[0], f"{_which(key)} was attached when it was saved, and is not now"))
-    for key, callback in live.items():
-        if key not in saved:
-            differences.append((key[0], f"{_which(key)} is attached now, and was not when it was saved"))
+        for one in [one for one in who if one[1][0] == "Checkpoint" and not (one in saved and one in live)]:
+            del who[one]
+    for of, key in saved.keys() - live.keys():
+        differences.append((key[0], f"{_which(key, of)} was attached when it was saved, and is not now"))
+    for (of, key), callback in live.items():
+        if (of, key) not in saved:
+            differences.append((key[0], f"{_which(key, of)} is attached now, and was not when it was saved"))
             continue
-        found, problems = _cells_of_one(callback, saved[key], stored, learner.device)
-        differences += [(key[0], problem) for problem in problems]
+        found, problems = _cells_of_one(callback, saved[of, key], stored, learner.device)
+        differences += [(key[0], f"of {of}: {problem}" if of else problem) for problem in problems]
         cells += [] if problems else [(key[0], state, value) for state, value in found]
     return cells, differences
 
@@ -523,17 +541,8 @@ def _cells_of_one(
     return found, problems
 
 
-def _which(key: Key) -> str:
-    return key[0] if not key[1] else f"{key[0]} no. {key[1] + 1}"
-
-
-def _keys(old: Mapping[str, str], new: Mapping[str, str]) -> str:
-    """How two sets of named tensors differ, in words."""
-    words = [f"{name} is missing now" for name in old if name not in new]
-    words += [f"{name} is new" for name in new if name not in old]
-    words += [f"{name} was {old[name]}, and is {new[name]}" for name in old if name in new and old[name] != new[name]]
-    more = len(words) - 12
-    return "; ".join(words[:12]) + (f"; and {more} more" if more > 0 else "")
+def _which(key: Key, of: str = "") -> str:
+    return key[0] + (f" no. {key[1] + 1}" if key[1] else "") + (f" of {of}" if of else "")
 
 
 def _refuse(path: str, differences: Sequence[tuple[str, str]], on_mismatch: OnMismatch) -> None:
@@ -574,7 +583,9 @@ def resumption(learner: HasState, stored: Stored, on_mismatch: OnMismatch) -> Re
 
 def _taken_up(learner: HasState, stored: Stored, restoration: Restoration, on_mismatch: OnMismatch) -> Resumption:
     fit = stored.tree["fit"]
-    position = Position(fit["epoch"], fit["phase"], fit["done"], fit["steps"])
+    taken = dict(zip(stored.tree.get("objectives", ()), fit.get("objective_steps", ()), strict=False))
+    own_steps = tuple(int(taken[name]) for name in _objectives(learner))
+    position = Position(fit["epoch"], fit["phase"], fit["done"], fit["steps"], own_steps)
     own = stored.load(fit["own"])
     start, now, is_new = _of_this_rank(stored, fit)
     dl = None if position.phase == "valid" and not learner.data.has_valid else _loader(learner, position)

@@ -18,7 +18,6 @@ from torch.utils.data import DataLoader, TensorDataset
 from typedcb import CancelTrain, DataBunch, LoopError, LoopParts, MismatchError
 from typedcb.callbacks import EMA, AvgStats, Checkpoint, GradientClip, Recorder, SmoothLoss
 from typedcb.loop import Loop
-from typedcb.objective import Objective
 from typedcb.store import steps
 
 
@@ -158,14 +157,6 @@ def test_a_loss_that_has_gained_a_state_is_refused(tmp_path: Path) -> None:
     LoopParts(made.loop, made.model, made.opt, made.data, F.mse_loss).save(tmp_path / "step-00000001")
     with pytest.raises(MismatchError, match="loss: it has weights or buffers, and had none"):
         parts().load(tmp_path)
-
-
-def test_a_loop_with_objectives_is_refused_by_their_names() -> None:
-    """Their models and optimizers would be left out without a word."""
-    made = parts()
-    objective = Objective[Tensor, Tensor, Tensor](nn.Linear(1, 1), made.opt, name="critic")
-    with pytest.raises(LoopError, match=r"this loop has objectives \(critic\).*there are no checkpoints"):
-        LoopParts(Loop[Tensor, Tensor, Tensor](objectives=[objective]), made.model, made.opt, made.data)
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from good_checkpoint import learn, loop, parts, stats
+from good_checkpoint import critic, gan, learn, loop, objective_parts, parts, stats
 
-from typedcb import LoopParts
+from typedcb import LoopParts, ObjectiveParts
 from typedcb.callbacks import Checkpoint
 
 folder = Path("run")
@@ -36,3 +36,11 @@ Checkpoint(parts.model, folder)  # error
 loop.fit(1, resume=folder)  # error
 parts.resumption()  # error
 parts.load(3)  # error
+ObjectiveParts(gan)  # error
+ObjectiveParts(gan, [(1, 2)])  # error
+ObjectiveParts([critic], learn.data)  # error
+Checkpoint(critic, folder)  # error
+Checkpoint(gan, folder)  # error
+gan.fit(1, resume=objective_parts)  # error
+objective_parts.model  # error
+objective_parts.load(folder, {"critic": "drop"})  # error

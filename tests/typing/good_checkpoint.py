@@ -10,7 +10,7 @@ from torch import Tensor, nn, ones
 from torch.optim import SGD, Optimizer
 from typing_extensions import assert_type
 
-from typedcb import DataBunch, Learner, LoopParts
+from typedcb import DataBunch, Learner, LoopParts, Objective, ObjectiveParts
 from typedcb.callbacks import EMA, AvgStats, Checkpoint, GradientClip, accuracy
 from typedcb.events import FitOutcome
 from typedcb.loop import Loop, Position, Resumption
@@ -56,3 +56,19 @@ def use_parts(folder: Path) -> None:
     assert_type(parts.model.in_features, int)
     needed: HasModelAndOpt = parts
     assert_type(needed.opt, Optimizer)
+
+
+critic = Objective[Tensor, Tensor, Tensor, nn.Linear](model, parts.opt, name="critic")
+gan = Loop[Tensor, Tensor, Tensor](objectives=[critic])
+objective_parts = ObjectiveParts(gan, learn.data)
+assert_type(objective_parts, ObjectiveParts[Tensor, Tensor, Tensor])
+
+
+def use_objective_parts(folder: Path) -> None:
+    """Uses a loop of objectives."""
+    gan.add(Checkpoint(objective_parts, folder, every_steps=10))
+    with gan.fit(3, resume=objective_parts.resumption(folder, {"optimizer": "reset"})):
+        assert_type(objective_parts.position, Position | None)
+    objective_parts.save(folder / "weights")
+    objective_parts.load("weights")
+    assert_type(objective_parts.resumption(folder).position.objective_steps, tuple[int, ...])

@@ -75,13 +75,16 @@ class Checkpoint(AnyCallback):
     order: ClassVar[int] = 10_000
 
     learn: InFit
-    """Whose state it is: a learner's, which `learn.add` and `cb_funcs` fill in, or that of a loop's `LoopParts`."""
+    """Whose state it is: a learner's, which `learn.add` and `cb_funcs` fill in, or that of a loop's parts.
+
+    These are `LoopParts`, or `ObjectiveParts` where objectives are all that is trained.
+    """
 
     folder: Path
     """Where the checkpoints go; it is made where it is missing, and one fit at a time writes there."""
 
     every_steps: Optional[int] = None
-    """A checkpoint after so many steps of the optimizer."""
+    """A checkpoint after so many steps of the optimizer; of all optimizers together where there are objectives."""
 
     every_epochs: Optional[int] = 1
     """A checkpoint after so many epochs."""
@@ -125,6 +128,9 @@ class Checkpoint(AnyCallback):
 
     last: Cell[Optional[Path]] = cell(None, saved=False)
     """The checkpoint that was written last; it may still be under way with `asynchronous`."""
+
+    steps: Cell[int] = cell(0)
+    """With `every_steps`, how many steps all optimizers had taken when the last batch ended."""
 
     start: Cell[Optional[_PassStart]] = cell(None)
     """How the pass under way began."""
@@ -185,7 +191,7 @@ class Checkpoint(AnyCallback):
     @override
     def begin_epoch(self, event: BeginEpoch) -> None:
         """Notes the random states with which the training pass begins."""
-        self.start.value = _PassStart(instant(self.learn), modes(self.learn.model))
+        self.start.value = _PassStart(instant(self.learn), modes(self.learn))
 
     @override
     def begin_validate(self, event: BeginValidate) -> None:
@@ -201,11 +207,12 @@ class Checkpoint(AnyCallback):
         stepped = isinstance(reached, AfterStep)
         if event.error is not None:
             return
-        due = stepped and self.every_steps is not None and not (reached.step + 1) % self.every_steps
+        due = self.every_steps is not None and self._has_reached(self.every_steps, reached.step + stepped)
         if not due and self.every_seconds is not None:
             due = time.monotonic() - self.written_at.value >= self.every_seconds
         if self._agreed(due):
-            self._save(Position(reached.epoch, reached.phase, reached.index + 1, reached.step + stepped))
+            steps = reached.step + stepped
+            self._save(Position(reached.epoch, reached.phase, reached.index + 1, steps, self._objective_steps()))
             self._end_if_asked()
 
     @override
@@ -252,6 +259,16 @@ class Checkpoint(AnyCallback):
             if self.asked.value is not None:  # after the last batch: it is not lost
                 os.kill(os.getpid(), self.asked.value)
 
+    def _objective_steps(self) -> tuple[int, ...]:
+        where = self.learn.position
+        return () if where is None else where.objective_steps
+
+    def _has_reached(self, every: int, own_steps: int) -> bool:
+        """Whether a multiple of so many steps has been reached since the last batch: objectives step several times."""
+        before = self.steps.value
+        self.steps.value = own_steps + sum(self._objective_steps())
+        return self.steps.value // every > before // every
+
     def _agreed(self, due: bool) -> bool:
         """Whether to save now; several ranks do what the main one's clock says, and what a signal has told any."""
         ranks = here()
@@ -282,13 +299,13 @@ class Checkpoint(AnyCallback):
 
     def _start(self) -> _PassStart:
         """How the pass under way began."""
-        return self.start.value or _PassStart(instant(self.learn), modes(self.learn.model))
+        return self.start.value or _PassStart(instant(self.learn), modes(self.learn))
 
     def _save(self, where: Position, *, best: bool = False) -> None:
         """Writes a checkpoint of this moment, or has it written."""
         try:
             self._raise_pending(wait=True)
-            target = self.folder / here().exchange(next_name(self.folder, where.steps).name)[0]
+            target = self.folder / here().exchange(next_name(self.folder, where.all_steps).name)[0]
             if best:
                 self.best_name.value = target.name
             begun = self._start()
@@ -312,7 +329,7 @@ class Checkpoint(AnyCallback):
 
     def _save_failed(self) -> None:
         """Writes what an error has left, beside the checkpoints that a fit can be taken up from."""
-        done = "" if self.saved_at.value is None else f"{self.saved_at.value.steps:08d}-"
+        done = "" if self.saved_at.value is None else f"{self.saved_at.value.all_steps:08d}-"
         target = self.folder / f"failed-after-{done}{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
         content = draft(captured(self.learn), copy=False)
         if content.sharded:
