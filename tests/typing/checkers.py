@@ -23,6 +23,8 @@ HERE = Path(__file__).resolve().parent
 
 GOOD = tuple(sorted(HERE.glob("good*.py")))
 BAD = tuple(sorted(HERE.glob("bad*.py")))
+TYPED = (*sorted((ROOT / "tests" / "ide" / "markers").glob("*.py")), ROOT / "tests" / "ide" / "plain.py")
+"""The programs in which completion is measured: they must pass as well."""
 
 MARK = "# error"
 
@@ -89,7 +91,7 @@ def copy_project(root: Path) -> Project:
             shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
             for source in (ROOT / folder).rglob("*.py"):
                 sources[name_of(source)] = source
-    for source in (*GOOD, *BAD):
+    for source in (*GOOD, *BAD, *TYPED):
         shutil.copy(source, root / source.name)
         sources[source.name] = source
     for document in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
