@@ -303,15 +303,28 @@ class Reference:
                     self.fire("after_cancel_batch", *where)
                 except Oops as error:
                     self.fail(error, where)
-            try:
-                self.fire("after_batch", *where)
-            except Cut as cut:
-                kind = kind if kind == "train" else str(cut)
+            kind = self.fire_end(kind, where)
             if kind == "train":
                 raise Cut("train")
             if kind == "epoch":
                 self.fire("after_cancel_epoch", epoch, None, None)
                 return
+
+    def fire_end(self, kind: str, where: Any) -> str:
+        """Calls after_batch of all, whatever one of them does: what the batch was cancelled by in the end."""
+        failed: Oops | None = None
+        for number in range(len(self.program)):
+            try:
+                self.fire("after_batch", *where, only=number)
+            except Cut as cut:
+                kind = kind if kind == "train" else str(cut)
+            except Oops as error:
+                if failed is not None:
+                    self.errors.append(str(error))
+                failed = failed or error
+        if failed is not None:
+            raise failed
+        return kind
 
     def fail(self, error: Oops, where: Any) -> None:
         """An error inside a batch: all callbacks hear its end, and the fit fails with it."""

@@ -13,7 +13,7 @@ from recording import At, Recorder, answering, raising
 from tiny import Weight, bunch, learner, pairs, total
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim import SGD, AdamW
+from torch.optim import LBFGS, SGD, AdamW
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from typedcb import (
@@ -600,3 +600,10 @@ def test_an_optimizer_over_another_model_is_refused() -> None:
     other = Weight()
     with pytest.raises(ValueError, match="the optimizer holds no parameter of this model"):
         Learner(Weight(), bunch(2, 0), total, lambda _: SGD(other.parameters(), lr=0.1))
+
+
+def test_an_optimizer_that_wants_a_closure_is_refused_when_the_learner_is_made() -> None:
+    """LBFGS computes the loss of a batch several times in one step, and callbacks hear of each batch once."""
+    for splitter in (None, lambda model: [list(model.parameters())]):
+        with pytest.raises(LoopError, match=r"LBFGS\.step wants closure: it computes the loss .* such as AdamW"):
+            Learner(Weight(), bunch(), total, LBFGS, splitter=splitter)

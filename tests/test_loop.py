@@ -9,7 +9,7 @@ import pytest
 import torch
 from recording import At, Recorder, answering, raising
 from tiny import Weight, own_loop, pairs, total
-from torch.optim import SGD
+from torch.optim import LBFGS, SGD
 
 from typedcb import (
     BatchError,
@@ -551,3 +551,46 @@ def test_a_loss_of_one_number_that_is_no_scalar_is_refused_also_when_nobody_list
             for batch in epoch.train(pairs(3)):
                 out = batch.pred(model(batch.xb))
                 out.loss(out.pred.reshape(shape)).backward().step(SGD(model.parameters(), lr=1.0))
+
+
+@pytest.mark.parametrize("cbs", [(), (Recorder(),)])
+def test_an_optimizer_that_wants_a_closure_is_refused_at_its_first_step(cbs: Any) -> None:
+    model = Weight()
+    with pytest.raises(LoopError, match=r"LBFGS\.step wants closure: it computes the loss .* such as AdamW") as caught:
+        for batch in batches_of(Loop(cbs)):
+            out = batch.pred(model(batch.xb))
+            out.loss(total(out.pred, out.yb)).backward().step(LBFGS(model.parameters()))
+    assert isinstance(caught.value.__context__, TypeError)
+
+
+def test_a_type_error_inside_of_a_step_is_left_as_it_is() -> None:
+    class Breaks(Steps):
+        def step(self) -> None:
+            raise TypeError("of its own")
+
+    model = Weight()
+    with pytest.raises(TypeError, match="of its own"):
+        for batch in batches_of(Loop()):
+            out = batch.pred(model(batch.xb))
+            out.loss(total(out.pred, out.yb)).backward().step(Breaks())
+
+
+def test_an_object_may_step_with_a_closure_of_its_own() -> None:
+    """What the refusal of LBFGS advises."""
+    model = Weight()
+    opt = LBFGS(model.parameters(), lr=0.1)
+
+    def closure() -> float:
+        opt.zero_grad()
+        loss = model.w.sum() ** 2
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it without types
+        return float(loss.detach())
+
+    class Closing(Steps):
+        def step(self) -> None:
+            opt.step(closure)  # type: ignore[no-untyped-call]  # as above
+
+    for batch in batches_of(Loop(), 1):
+        out = batch.pred(model(batch.xb))
+        out.loss(total(out.pred, out.yb)).backward().step(Closing())
+    assert model.w.item() != 1

@@ -13,7 +13,7 @@ import torch
 from recording import At, Recorder, answering, raising
 from tiny import Weight, pairs
 from torch import Tensor, nn
-from torch.optim import SGD
+from torch.optim import LBFGS, SGD
 from typing_extensions import override
 
 from typedcb import (
@@ -651,3 +651,9 @@ def test_a_trace_of_the_loop_records_the_turns_of_all_objectives(tmp_path: Path)
         *(*AROUND[0], "begin_batch", *TURN[:-1], *TURN[:-1], *["after_batch"] * 3, *AROUND[1])
     ]
     assert [len(event.calls) for event in traced.events if event.hook == "after_loss"] == [1, 1]
+
+
+def test_an_objective_refuses_an_optimizer_that_wants_a_closure() -> None:
+    net = nn.Linear(1, 1)
+    with pytest.raises(LoopError, match=r"LBFGS\.step wants closure"):
+        Objective[Tensor, Tensor, Tensor](net, LBFGS(net.parameters()))

@@ -4,7 +4,7 @@ The plan is made when callbacks are attached: for each hook the bound methods of
 that nobody listens to costs one look at an empty tuple, and a callback costs nothing at hooks that it leaves alone.
 
 `fold` hands an event to each hook in turn. Each sees what those before it made of it; a Cancel ends the round; a Skip
-is remembered while the round goes on.
+is remembered while the round goes on. What ends, after_batch and after_fit, is told to all, whatever one of them does.
 
 A callback that is a `Watcher` is handed each event's hooks while the plan is made, and may stand around them: that is
 how a trace sees every turn, and why a loop without one pays nothing for it.
@@ -232,7 +232,7 @@ def overrides(callback: SomeCallback, spec: HookSpec) -> bool:
     return False
 
 
-def fold(spec: HookSpec, listeners: Listeners[E], event: E) -> Union[E, Cancel, Skipped[E]]:
+def fold(spec: HookSpec, listeners: Iterable[Callable[[E], object]], event: E) -> Union[E, Cancel, Skipped[E]]:
     """Hands an event to each hook in turn.
 
     Args:

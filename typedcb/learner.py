@@ -43,6 +43,7 @@ from .events import FitOutcome, P_co, X, X_co, Y, Y_co
 from .hooks import P_contra, Y_contra
 from .loop import FitScope, Loop, Position, ValidationScope
 from .portrait import portrait
+from .scopes import check_closure
 from .several import as_tuple
 from .showing import Sheets
 from .summary import Summary, summarize
@@ -155,6 +156,7 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
                 unsound.
             DependencyError: What a callback depends on is missing, or there is a circle.
             ValueError: The splitter leaves trainable parameters out, or the optimizer is over another model.
+            LoopError: The optimizer's step wants a closure, as LBFGS's does.
         """
         self._engine = engine_of(engine)
         self._model: M_co = model
@@ -642,6 +644,7 @@ def _make_opt(
     """The optimizer over the model's parameters, in the groups that the splitter makes."""
     if splitter is None:
         opt = opt_func(model.parameters())
+        check_closure(opt)
         _check_steps_on(opt, model)
         return opt
     groups = [list(group) for group in splitter(model)]
@@ -653,6 +656,7 @@ def _make_opt(
             f"requires_grad_(False), or they would stay as they are without a word."
         )
     opt = opt_func(groups[0])
+    check_closure(opt)
     for group in groups[1:]:
         opt.add_param_group({"params": group})
     return opt

@@ -407,6 +407,10 @@ class Run(Generic[X, Y, P]):
         if self.plan.after_cancel_epoch:
             fold(hooks.AFTER_CANCEL_EPOCH, self.plan.after_cancel_epoch, AfterCancelEpoch(epoch, cancel))
 
+    def _late(self) -> tuple[BaseException, ...]:
+        """What else went wrong in after_batch, in the callbacks behind the one that failed."""
+        return () if self.cursor is None else self.cursor.late
+
     def _tell(self, errors: list[BaseException]) -> None:
         """Tells the other ranks of the first error; it is another one where it comes of theirs."""
         if errors:
@@ -418,11 +422,11 @@ class Run(Generic[X, Y, P]):
             try:
                 self.close_pass()
             except BaseException as new:  # noqa: BLE001  # raised together with what else goes wrong, in the end
-                return [new]
+                return [new, *self._late()]
             return []
         cursor = self.cursor
         if cursor is None or cursor.stage == ENDED:
-            return [error]
+            return [error, *self._late()]
         place(error, f"in {cursor.place}")
         if _is_out_of_memory(error):
             error.add_note(f"typedcb: the batch was xb = {describe(cursor.xb)}, yb = {describe(cursor.yb)}")

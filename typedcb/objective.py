@@ -28,7 +28,7 @@ from .callback import Callback, SomeCallback, field_values, is_callback
 from .dispatch import BatchPlan, Watching, batch_plan, batch_watched
 from .errors import CallbackError, LoopError
 from .events import P, X, Y
-from .scopes import ENDED, Cursor
+from .scopes import ENDED, Cursor, check_closure
 from .turns import TrainTurn, Turn, TurnCursor, ValidTurn, ValidTurnCursor
 
 M = TypeVar("M", bound=nn.Module, default=nn.Module)
@@ -55,6 +55,7 @@ class Objective(Group, Generic[X, Y, P, M]):
 
     Raises:
         CallbackError: An instance stands among the factories, or a callback was made for another objective.
+        LoopError: The optimizer's step wants a closure, as LBFGS's does.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Objective(Group, Generic[X, Y, P, M]):
         *,
         name: str = "",
     ) -> None:
+        check_closure(opt)
         self._model = model
         self._opt = opt
         self._name = name or type(model).__name__
@@ -183,7 +185,7 @@ class Objective(Group, Generic[X, Y, P, M]):
         if cursor is None:
             return []
         self._settle(cursor)
-        return [] if cursor.stage == ENDED else cursor.fail(error)
+        return list(cursor.late) if cursor.stage == ENDED else cursor.fail(error)
 
     def _make_way(self, batch: Cursor[Any, Any, Any]) -> None:  # Any: a turn's payload is not its batch's
         """Ends the turn before, and refuses a batch that cannot have one."""

@@ -18,6 +18,7 @@ calls Predicted, WithLoss and BackwardDone is one object at run time: a loop's o
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Final, Generic, Optional, Protocol, TypeVar, Union, cast
 
 import torch
@@ -222,6 +223,7 @@ class Cursor(Generic[X, Y, P]):
         "hears_pred",
         "hears_step",
         "index",
+        "late",
         "n_batches",
         "objectives",
         "phase",
@@ -259,6 +261,9 @@ class Cursor(Generic[X, Y, P]):
 
     objectives: tuple[Group, ...]
     """What may have turns in its batches."""
+
+    late: tuple[BaseException, ...]
+    """What else went wrong in after_batch, after the error that was raised."""
 
     phase: Phase
     """Which data it goes over."""
@@ -301,6 +306,7 @@ class Cursor(Generic[X, Y, P]):
         self.steps = steps
         self.index = 0
         self.objectives = ()
+        self.late = ()
         self.cancel = None
         self.cancelled = False
         self.stage = ENDED
@@ -348,11 +354,20 @@ class Cursor(Generic[X, Y, P]):
                 fold(hooks.AFTER_CANCEL_BATCH, self.plan.after_cancel_batch, told)
             cancel = None
         self.end()  # an error in after_cancel_batch leaves the batch open: after_batch comes in any case
-        if self.plan.after_batch:
-            ended: AfterBatch[X, Y, P] = AfterBatch(self.reached())
-            answer = fold(hooks.AFTER_BATCH, self.plan.after_batch, ended)
-            if isinstance(answer, Cancel) and not isinstance(cancel, CancelTrain):
-                cancel = answer
+        return self._tell_of_end(cancel) if self.plan.after_batch else cancel
+
+    def _tell_of_end(self, cancel: Optional[Cancel]) -> Optional[Cancel]:
+        """Fires after_batch: whatever one callback answers or raises, those behind it hear of the end too."""
+        ended: AfterBatch[X, Y, P] = AfterBatch(self.reached())
+        listeners = iter(self.plan.after_batch)
+        try:
+            while isinstance(answer := fold(hooks.AFTER_BATCH, listeners, ended), Cancel):
+                if cancel is None or (isinstance(answer, CancelTrain) and not isinstance(cancel, CancelTrain)):
+                    cancel = answer
+        except BaseException as error:
+            told: AfterBatch[X, Y, P] = AfterBatch(ended.reached, error)
+            self.late = tuple(tell_all(hooks.AFTER_BATCH, tuple(listeners), told, (error,)))
+            raise
         return cancel
 
     def fail(self, error: BaseException) -> list[BaseException]:
@@ -529,7 +544,11 @@ class _Training(Cursor[X, Y, P], Predicted[X, Y, P], WithLoss, BackwardDone):
             if self.cancel is not None and self._furthest == BACKWARD:
                 opt.zero_grad()
             return
-        opt.step()
+        try:
+            opt.step()
+        except TypeError:
+            check_closure(opt)
+            raise
         self.steps += 1
         self.stage = STEPPED
         if not self.hears_step or self._fire_after_step():
@@ -567,7 +586,11 @@ class _Quiet(_Training[X, Y, P]):
         if self.stage != BACKWARD:
             super().step(opt)
             return
-        opt.step()
+        try:
+            opt.step()
+        except TypeError:
+            check_closure(opt)
+            raise
         self.steps += 1
         self.stage = STEPPED
         opt.zero_grad()
@@ -731,6 +754,32 @@ def check_loss(loss: object) -> None:
         return
     what = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"a {type(loss).__name__}"
     raise BatchError(f"the loss is {what}, and has to be a scalar tensor: reduce it, by .mean() say.")
+
+
+def check_closure(opt: Steps) -> None:
+    """Refuses an optimizer whose step wants a closure, as LBFGS's does.
+
+    Args:
+        opt: The optimizer.
+
+    Raises:
+        LoopError: It cannot step on gradients that are there.
+    """
+    wants = [name for name, one in signature(opt.step).parameters.items() if _is_needed(one)]
+    if wants:
+        raise LoopError(
+            f"{type(opt).__name__}.step wants {', '.join(wants)}: it computes the loss of a batch several times in one "
+            f"step, and callbacks hear of each batch once. Take an optimizer that steps on gradients, such as AdamW. "
+            f"In a loop of your own step(...) also takes an object whose step() calls {type(opt).__name__}.step with a "
+            f"closure of yours, of which callbacks hear nothing."
+        )
+
+
+def _is_needed(parameter: Parameter) -> bool:
+    return parameter.default is Parameter.empty and parameter.kind not in (
+        Parameter.VAR_POSITIONAL,
+        Parameter.VAR_KEYWORD,
+    )
 
 
 def _check_graph(loss: object, error: Exception) -> None:

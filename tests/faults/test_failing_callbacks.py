@@ -23,6 +23,7 @@ from typedcb import (
     AnyCallback,
     CancelBatch,
     CancelEpoch,
+    Cancelled,
     CancelTrain,
     Completed,
     DataBunch,
@@ -93,7 +94,7 @@ def test_an_error_in_any_hook_ends_the_fit_in_order(hook: str, phase: str | None
     if hook != "after_fit":
         assert isinstance(first.events[-1].outcome, Failed)
         assert first.events[-1].outcome.error is error
-    told_by_all = hook in ("after_cancel_train", "after_fit")
+    told_by_all = hook in ("after_batch", "after_cancel_train", "after_fit")
     assert first.hooks.count(hook) - last.hooks.count(hook) == (not told_by_all), "nobody behind it is called"
     assert not learn._loop.running
 
@@ -128,6 +129,28 @@ def test_an_error_in_cleaning_up_comes_with_the_first_one_and_keeps_nobody_from_
     if isinstance(failed.value, ExceptionGroup):
         assert [type(error) for error in failed.value.exceptions] == [Oops, ZeroDivisionError]
     assert last.hooks[-1] == "after_fit"
+
+
+@pytest.mark.parametrize("phase", ["train", "valid"])
+def test_an_error_in_after_batch_keeps_nobody_from_it(phase: str) -> None:
+    """Neither in an ordinary batch; the errors of those behind come with the first one."""
+    learn, first, last = failing("after_batch", phase, Oops("first"))
+    learn._attach([At("after_batch", lambda event: 1 / 0 if isinstance(event.error, Oops) else None)])
+    with pytest.raises(ExceptionGroup) as failed:
+        learn.fit(1)
+    assert [type(error) for error in failed.value.exceptions] == [Oops, ZeroDivisionError]
+    assert first.hooks.count("after_batch") == last.hooks.count("after_batch") == last.hooks.count("begin_batch")
+    assert isinstance(last.of("after_batch")[-1].error, Oops), "those behind are told of it"
+
+
+@pytest.mark.parametrize(("one", "other"), [(CancelEpoch, CancelTrain), (CancelTrain, CancelEpoch)])
+def test_a_cancel_in_after_batch_keeps_nobody_from_it_and_the_stronger_one_is_obeyed(one: Any, other: Any) -> None:
+    last = Recorder()
+    learn = learner(At("after_batch", lambda event: one("1")), At("after_batch", lambda event: other("2")), last)
+    outcome = learn.fit(2)
+    assert isinstance(outcome, Cancelled)
+    assert isinstance(outcome.cancel, CancelTrain)
+    assert last.hooks.count("after_batch") == 1
 
 
 def _error_of(event: Any) -> object:
