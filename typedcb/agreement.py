@@ -21,7 +21,7 @@ from .cell import State, View
 from .dispatch import E, Listeners, Plan, watched
 from .errors import EngineError, HookError
 from .events import P, X, Y
-from .hooks import HOOKS, HookSpec
+from .hooks import AFTER_BATCH, HOOKS, HookSpec
 from .outcomes import Cancel, CancelBatch, CancelEpoch, CancelTrain, Skip
 from .ranks import Ranks
 from .several import as_tuple
@@ -129,8 +129,8 @@ class _Ballot:
     answer: Union[Cancel, Skip, None] = None
 
     def cast(self, answer: Union[Cancel, Skip]) -> None:
-        """Takes an answer; a Cancel outdoes a Skip."""
-        if not isinstance(self.answer, Cancel):
+        """Takes an answer, unless one that reaches farther is there."""
+        if _place(answer) > _place(self.answer):
             self.answer = answer
 
 
@@ -154,8 +154,9 @@ class _Heard(Generic[E]):
         self._alone = f"{type(owner).__name__}.{spec.name}" if owner is not None and owner.ranks == "main" else ""
 
     def __call__(self, event: E) -> object:
-        """Calls the hook, unless one before it has cancelled the round."""
-        if self._ballot is not None and isinstance(self._ballot.answer, Cancel):
+        """Calls the hook, unless one before it has ended the round; the end of a batch is told to all."""
+        ended = self._ballot is not None and isinstance(self._ballot.answer, Cancel)
+        if ended and self._spec is not AFTER_BATCH:
             return None
         if self._alone:
             self._ranks.alone(self._alone)

@@ -118,7 +118,7 @@ class Decides(AnyCallback):
     def after_backward(self, event: Any) -> Optional[SkipStep]:
         return self._decide("after_backward", event.index == 1)
 
-    def after_batch(self, event: Any) -> Optional[CancelTrain]:
+    def after_batch(self, event: Any) -> Optional[Union[CancelEpoch, CancelTrain]]:
         return self._decide("after_batch", event.reached.index == 1)
 
     def begin_validate(self, event: Any) -> Optional[SkipValidate]:
@@ -166,6 +166,15 @@ def of_main(engine: TorchEngine) -> dict[str, Any]:
     callback = MainStops()
     outcome = learner(engine, callback).fit(5)
     return {"outcome": str(outcome), "asked": list(callback.asked)}
+
+
+def end_of_batch(engine: TorchEngine) -> dict[str, Any]:
+    """One rank cancels as a batch ends; a callback behind the one that does so cancels more."""
+    first = Decides(engine.rank, "after_batch", lambda: CancelEpoch("little"))
+    behind = Decides(engine.rank, "after_batch", lambda: CancelTrain("much"))
+    outcome = learner(engine, first, behind).fit(2)
+    heard = [list(callback.heard).count("after_batch") for callback in (first, behind)]
+    return {"outcome": str(outcome), "heard": heard}
 
 
 ADAM = partial(torch.optim.AdamW, lr=0.05)
@@ -219,7 +228,7 @@ def several(folder: Path) -> dict[str, Any]:
         n = engine.world_size
         found["ddp"], found["fsdp"] = figures(engine, folder), figures(sharding, folder)
         if n == 2:
-            found |= {"decisions": decisions(engine), "main": of_main(engine)}
+            found |= {"decisions": decisions(engine), "main": of_main(engine), "end of batch": end_of_batch(engine)}
             found["saving"] = saving(engine, folder / "ddp")
             found["sharded"] = saving(sharding, folder / "fsdp")
             last = learner(sharding, AvgStats(accuracy), opt=ADAM)

@@ -101,6 +101,12 @@ def test_a_callback_of_the_main_rank_runs_there_alone_and_decides_for_all(two: l
     assert all("main" in rank["main"]["outcome"] for rank in two)
 
 
+def test_all_callbacks_hear_of_the_end_of_a_batch_and_the_farthest_cancel_counts(two: list[dict[str, Any]]) -> None:
+    for rank in two:
+        assert rank["end of batch"]["heard"] == [2, 2]
+        assert "much" in rank["end of batch"]["outcome"]
+
+
 @pytest.mark.parametrize("strategy", ["saving", "sharded"])
 def test_a_fit_is_taken_up_bit_for_bit_by_as_many_ranks(strategy: str, two: list[dict[str, Any]]) -> None:
     for rank in two:
