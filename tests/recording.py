@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
@@ -84,6 +85,11 @@ class At(EveryHook):
         seen = Seen.of(hook, event)
         wanted = ((self.epoch, seen.epoch), (self.index, seen.index), (self.phase, seen.phase))
         return self.act(event) if all(want is None or want == got for want, got in wanted) else None
+
+
+def stable(value: object) -> str:
+    """A value as a test's name: its repr without addresses, which are others in every process."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
 
 
 def raising(error: BaseException | type[BaseException]) -> Callable[[Any], object]:

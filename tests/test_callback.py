@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import attrs
 import pytest
-from recording import Recorder
+from recording import Recorder, stable
 from tiny import learner, own_loop
 
 from typedcb import (
@@ -388,7 +388,7 @@ def test_an_attrs_class_that_names_the_field_again_is_all_right() -> None:
         ("count", cell([1]), "is a cell with a list"),
         ("count", cell({"a": 1}), "is a cell with a dict"),
     ],
-    ids=repr,
+    ids=stable,
 )
 def test_what_a_class_says_of_itself_is_looked_at_when_it_is_made(name: str, value: Any, words: str) -> None:
     body = {"__annotations__": {"count": Any, "seen": Any}, name: value}

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from recording import stable
 
 from typedcb.hooks import HOOKS
 from typedcb.rules import name_problem, near_hook, signature_problem
@@ -142,7 +143,7 @@ def generator(self: Any, event: Any) -> Any:
         (functools.partial(plain), "is a partial, and a hook is a plain method"),
         (None, "is a NoneType, and a hook is a plain method"),
     ],
-    ids=repr,
+    ids=stable,
 )
 def test_a_hook_of_a_kind_that_would_not_run_is_refused(value: Any, words: str) -> None:
     problem = signature_problem("after_step", value)

@@ -18,6 +18,7 @@ from typing import Annotated, Any, ClassVar, Mapping
 import pytest
 import torch
 from checkers import CHECKERS, ROOT, Place, Project, complaints, name_of
+from recording import stable
 from sixty import CAUGHT, DOCUMENT, MISTAKES, document
 from tiny import Weight, bunch, learner, total
 from torch import Tensor, nn
@@ -186,7 +187,7 @@ def test_any_01_a_mutable_class_attribute_is_refused() -> None:
         ("list[float]", [], "is a list that all instances share"),
         ("ClassVar[dict[str, int]]", {}, "is a dict that all instances share"),
     ],
-    ids=repr,
+    ids=stable,
 )
 def test_any_01_so_is_a_mutable_field(annotation: Any, default: Any, words: str) -> None:
     body = {"__annotations__": {"x": annotation}, **({} if default is None else {"x": default})}

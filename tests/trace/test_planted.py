@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from planted import CASES, Expected, Lengthless, fit, longer, second_epoch
+from recording import stable
 
 from typedcb.callbacks import Timer
 from typedcb.trace import Difference, Equal, Rules, diff
@@ -59,7 +60,7 @@ def test_there_are_many_cases() -> None:
         {"trace": {"events": ("after_loss", "after_step")}},
         {"train": Lengthless, "schedule": None},
     ],
-    ids=str,
+    ids=stable,
 )
 def test_runs_that_are_equal_are_said_to_be(changes: dict[str, Any], tmp_path: Path) -> None:
     for name in ("a", "b"):
