@@ -13,6 +13,7 @@ nothing is ever unpickled.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import hashlib
 import os
@@ -21,6 +22,7 @@ import re
 import secrets
 import shutil
 import stat
+import sys
 import warnings
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -134,12 +136,46 @@ def _copied(tensor: Tensor, memory: Optional[Tensor]) -> Tensor:
     return memory.copy_(tensor)
 
 
-def write(target: Path, content: Draft) -> None:
+_Stat: TypeAlias = tuple[int, int, int]
+"""A file's size in bytes, the time of its last change in nanoseconds, and its inode."""
+
+
+@attrs.frozen
+class Written:
+    """What `write` knows of the checkpoint that it has just written."""
+
+    path: Path
+    """Where it is."""
+
+    stats: Mapping[str, _Stat]
+    """Each file of it, once it had been forced to the disk."""
+
+    def is_untouched(self) -> bool:
+        """Whether all files of it are there as they were left: nobody has written into one, cut or replaced it."""
+        try:
+            return {name: _stat(self.path / name) for name in os.listdir(self.path)} == self.stats
+        except OSError:
+            return False
+
+
+def _stat(path: Path) -> _Stat:
+    found = path.lstat()
+    return found.st_size, found.st_mtime_ns, found.st_ino
+
+
+def write(target: Path, content: Draft) -> Written:
     """Writes a checkpoint: whole, or not at all.
+
+    The checksums in its manifest are of what was to be written, taken in memory: a file that has come out otherwise, on
+    the way or on the disk, is refused when it is read. They are not compared here: what has just been written would be
+    read from the operating system's memory, and not from the disk. Where the disk takes a file, `fsync` says so.
 
     Args:
         target: The directory that it becomes; its parent is made where it is missing.
         content: What to write.
+
+    Returns:
+        What `clean` takes it by.
 
     Raises:
         CheckpointWriteError: It could not be written, or there is something at `target`; nothing of it is left.
@@ -151,13 +187,16 @@ def write(target: Path, content: Draft) -> None:
         )
     temporary = _temporary(target)
     if content.sharded:
-        write_shards(target, temporary, content.sharded, lambda folder: _finish(target, folder, content))
-        return
+        finished: list[Written] = []  # on the main rank alone
+        write_shards(
+            target, temporary, content.sharded, lambda folder: finished.append(_finish(target, folder, content))
+        )
+        return finished[0] if finished else Written(target, {})
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(target.parent)
         temporary.mkdir()
-        _commit(target, temporary, content)
+        return _commit(target, temporary, content)
     except Exception as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise _write_error(target, content, error) from error
@@ -166,19 +205,20 @@ def write(target: Path, content: Draft) -> None:
         raise
 
 
-def _finish(target: Path, folder: Path, content: Draft) -> None:
+def _finish(target: Path, folder: Path, content: Draft) -> Written:
     """Writes the rest of a checkpoint whose shards are there, and gives it its name."""
     try:
         _remove_leftovers(target.parent)
-        _commit(target, folder, content)
+        return _commit(target, folder, content)
     except Exception as error:
         raise _write_error(target, content, error) from error
 
 
-def _commit(target: Path, temporary: Path, content: Draft) -> None:
-    _write_files(temporary, content)
+def _commit(target: Path, temporary: Path, content: Draft) -> Written:
+    stats = _write_files(temporary, content)
     os.rename(temporary, target)
     _sync(target.parent)
+    return Written(target, stats)
 
 
 def probe(folder: Path) -> None:
@@ -201,17 +241,22 @@ def probe(folder: Path) -> None:
         ) from error
 
 
-def _write_files(folder: Path, content: Draft) -> None:
+def _write_files(folder: Path, content: Draft) -> dict[str, _Stat]:
     import safetensors.torch  # noqa: PLC0415  # it is an extra
 
     safetensors.torch.save_file(content.tensors, str(folder / TENSORS))  # pyright: ignore[reportUnknownMemberType]
     (folder / STATE).write_bytes(content.text)
-    names = (STATE, TENSORS, *sorted(path.name for path in folder.iterdir() if _SHARD.fullmatch(path.name)))
-    files = {name: _file_of(folder / name) for name in names}
+    shards = sorted(path.name for path in folder.iterdir() if _SHARD.fullmatch(path.name))
+    files = {
+        STATE: _File(len(content.text), hashlib.sha256(content.text).hexdigest()),
+        TENSORS: _file_of_tensors(folder / TENSORS, content.tensors),
+        **{name: _file_of(folder / name) for name in shards},  # other ranks have written them
+    }
     (folder / MANIFEST).write_bytes(_manifest(files))
-    for name in (*names, MANIFEST):
+    for name in (*files, MANIFEST):
         _sync(folder / name)
     _sync(folder)
+    return {name: _stat(folder / name) for name in (*files, MANIFEST)}
 
 
 def _manifest(files: dict[str, _File]) -> bytes:
@@ -227,6 +272,22 @@ def _digest(contents: _Contents) -> str:
 def _file_of(path: Path) -> _File:
     with path.open("rb") as file:
         return _File(path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
+
+
+def _file_of_tensors(path: Path, tensors: Mapping[str, Tensor]) -> _File:
+    """What a file of tensors has to be: its header as it is, and behind it the tensors as they are in memory."""
+    if sys.byteorder != "little":  # safetensors turns them around, then
+        return _file_of(path)
+    with _tensors_in(path) as file:
+        names = file.offset_keys()
+    in_header = path.stat().st_size - sum(tensor.nbytes for tensor in tensors.values())
+    with path.open("rb") as opened:
+        digest = hashlib.sha256(opened.read(in_header))
+    for name in names:
+        tensor = tensors[name]
+        if tensor.nbytes:
+            digest.update((ctypes.c_char * tensor.nbytes).from_address(tensor.data_ptr()))
+    return _File(path.stat().st_size, digest.hexdigest())
 
 
 def _sync(path: Path) -> None:
@@ -425,19 +486,25 @@ def found(path: AnyPath) -> Path:
     return latest(path)
 
 
-def clean(folder: Path, keep: int, spared: Optional[str]) -> None:
-    """Removes all but the newest checkpoints of a folder, once the newest of them has been verified.
+def clean(folder: Path, keep: int, spared: Optional[str], written: Optional[Written] = None) -> None:
+    """Removes all but the newest checkpoints of a folder, once the newest of them is known to be sound.
+
+    It is when this process has just written it, with every file forced to the disk, and nothing about its files has
+    changed since. Any other one is read whole, and compared with its checksums. Neither sees what a disk has lost that
+    said it had stored it: for that there are the others that are kept, and `latest`, which goes back to them.
 
     Args:
         folder: Where they are.
         keep: How many to keep.
         spared: The name of one that stays in any case.
+        written: What was written last.
     """
     those = steps(folder)
     old = [path for path in those[:-keep] if path.name != spared]
     if not old:
         return
-    verify(those[-1])
+    if written is None or written.path != those[-1] or not written.is_untouched():
+        verify(those[-1])
     for path in old:
         # renamed first: whoever is killed in the middle leaves a temporary name, and no broken checkpoint
         gone = _temporary(path)
@@ -539,6 +606,7 @@ class _Tensors(Protocol):
     """What safetensors, which is without types here, gives to read from."""
 
     def keys(self) -> list[str]: ...
+    def offset_keys(self) -> list[str]: ...
     def get_slice(self, name: str, /) -> _Header: ...
     def get_tensor(self, name: str, /) -> Tensor: ...
 

@@ -56,7 +56,7 @@ def of_all_ranks(tree: Tree) -> list[Tree]:
     return [unpacked(text) for text in here().exchange(packed(tree))]
 
 
-def on_main(do: Callable[[], None]) -> None:
+def on_main(do: Callable[[], object]) -> None:
     """Does something on the main rank; where it fails, it fails on all. Collective.
 
     Args:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 from killing import HERE, environment, kill, kill_training
 from recording import At, raising
@@ -22,7 +23,7 @@ from torch.nn import functional as F
 from typedcb import Cancelled, CancelTrain, DataBunch, Learner
 from typedcb.callbacks import AvgStats, Checkpoint, SmoothLoss
 from typedcb.errors import CheckpointError, CheckpointWarning, CheckpointWriteError
-from typedcb.store import draft, latest, next_name, read, steps, write
+from typedcb.store import clean, draft, latest, next_name, read, steps, write
 
 
 def start(what: str, folder: Path) -> subprocess.Popen[str]:
@@ -145,21 +146,82 @@ def test_the_newest_are_kept_and_the_best_besides(tmp_path: Path) -> None:
     assert cb.best_name.value == "step-00000004"
 
 
-def test_nothing_is_removed_before_the_newest_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def cut(folder: Path) -> None:
+    (folder / "state.json").write_bytes(b"")
+
+
+def flip(folder: Path) -> None:
+    path = folder / "tensors.safetensors"
+    text = bytearray(path.read_bytes())
+    text[-1] ^= 1
+    path.write_bytes(text)
+
+
+def replace(folder: Path) -> None:
+    (folder / "new").write_bytes(b"{}")
+    (folder / "new").rename(folder / "manifest.json")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "match"),
+    [
+        (cut, r"state\.json has 0 bytes"),
+        (flip, r"tensors\.safetensors is not what was written"),
+        (replace, r"manifest\.json"),
+        (lambda folder: (folder / "state.json").unlink(), r"state\.json is missing"),
+    ],
+)
+def test_nothing_is_removed_when_the_newest_has_been_touched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: Any, match: str
+) -> None:
     learn = small()
     learn.add(Checkpoint, tmp_path, keep_last=1)
     learn.fit(1)
     learn2 = small()
     learn2.add(Checkpoint, tmp_path, keep_last=1)
 
-    def broken(target: Path, content: Any) -> None:
-        write(target, content)
-        (target / "state.json").write_bytes(b"")
+    def broken(target: Path, content: Any) -> Any:
+        written = write(target, content)
+        spoil(target)
+        return written
 
     monkeypatch.setattr("typedcb.callbacks.checkpoint.write", broken)
-    with pytest.raises(CheckpointError, match=r"state\.json has 0 bytes"):
+    with pytest.raises(CheckpointError, match=match):
         learn2.fit(2)
     assert latest_quietly(tmp_path).name == "step-00000004"
+
+
+def test_what_was_just_written_is_not_read_again_before_older_ones_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn = small()
+    learn.add(Checkpoint, tmp_path, keep_last=1)
+    read_again: list[Path] = []
+    monkeypatch.setattr("typedcb.store.verify", read_again.append)
+    learn.fit(3)
+    assert [path.name for path in steps(tmp_path)] == ["step-00000012"]
+    assert read_again == []
+    clean(tmp_path, 1, None)
+    assert read_again == [], "there is nothing to remove"
+    learn.save(tmp_path / "step-00000013")
+    clean(tmp_path, 1, None)
+    assert read_again == [tmp_path / "step-00000013"], "who has not written it has to read it"
+
+
+def test_a_file_that_has_come_out_other_than_its_tensors_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checksum is of the memory, and not of what the file came to be."""
+    save_file = safetensors.torch.save_file
+
+    def lies(tensors: Any, path: str) -> None:
+        save_file(tensors, path)
+        flip(Path(path).parent)
+
+    monkeypatch.setattr("safetensors.torch.save_file", lies)
+    small().save(tmp_path / "one")
+    with pytest.raises(CheckpointError, match=r"tensors\.safetensors is not what was written"):
+        read(tmp_path / "one")
 
 
 def latest_quietly(folder: Path) -> Path:

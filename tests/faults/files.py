@@ -103,10 +103,10 @@ FILES: Final = (
         "A8",
         "an old checkpoint cannot be removed",
         "survived",
-        "a warning; the new one is verified before any old one is removed",
+        "a warning; no old one is removed before the new one is forced to the disk, its files untouched since",
         tests=(
             "tests/checkpoint/test_write_faults.py::test_an_old_one_that_cannot_be_removed_is_a_warning",
-            "tests/checkpoint/test_writing.py::test_nothing_is_removed_before_the_newest_is_verified",
+            "tests/checkpoint/test_writing.py::test_nothing_is_removed_when_the_newest_has_been_touched",
         ),
     ),
     Fault(

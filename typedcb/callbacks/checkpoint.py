@@ -68,8 +68,9 @@ class Checkpoint(AnyCallback):
     batches that were over are drawn again and thrown away, so that shuffling and augmentation go on where they were. It
     runs after all other callbacks. A batch that fails is never saved.
 
-    Each checkpoint is a directory `step-00000042`, written whole or not at all, and verified before an older one is
-    removed.
+    Each checkpoint is a directory `step-00000042`, written whole or not at all. An older one is removed when the new
+    one has been forced to the disk, and its files are as they were left; whoever loads one compares all of it with its
+    checksums, which are those of what was in memory.
     """
 
     order: ClassVar[int] = 10_000
@@ -384,6 +385,6 @@ def _give_way() -> None:
 
 def _write(target: Path, content: Draft, keep: int, best: Optional[str]) -> None:
     """Writes a checkpoint, and removes those that are too many by then."""
-    write(target, content)
+    written = write(target, content)
     if here().rank == 0:  # also in the thread that writes, where there is but one
-        clean(target.parent, keep, best)
+        clean(target.parent, keep, best, written)
