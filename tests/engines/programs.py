@@ -36,6 +36,7 @@ from typedcb import (
 )
 from typedcb.callbacks import AvgStats, Checkpoint, CSVLogger, EarlyStopping, GradientClip, SmoothLoss, accuracy
 from typedcb.engines import DDP, FSDP, TorchEngine
+from typedcb.trace import Trace, read
 
 SAMPLES = torch.randn(53, 6, generator=torch.Generator().manual_seed(1))
 CLASSES = SAMPLES[:, :3].argmax(1)
@@ -177,6 +178,15 @@ def end_of_batch(engine: TorchEngine) -> dict[str, Any]:
     return {"outcome": str(outcome), "heard": heard}
 
 
+def traced(engine: TorchEngine, path: Path) -> dict[str, Any]:
+    """What is in the trace of a fit."""
+    learner(engine, cb_funcs=[partial(Trace, path=path)]).fit(1)
+    engine.exchange("it is written")
+    (run,) = read(path).runs
+    assert run.end is not None
+    return {"ended": run.end.outcome, "steps": sum(event.hook == "after_step" for event in run.events)}
+
+
 ADAM = partial(torch.optim.AdamW, lr=0.05)
 
 
@@ -229,6 +239,7 @@ def several(folder: Path) -> dict[str, Any]:
         found["ddp"], found["fsdp"] = figures(engine, folder), figures(sharding, folder)
         if n == 2:
             found |= {"decisions": decisions(engine), "main": of_main(engine), "end of batch": end_of_batch(engine)}
+            found["traced"] = [traced(engine, folder / "ddp.trace"), traced(sharding, folder / "fsdp.trace")]
             found["saving"] = saving(engine, folder / "ddp")
             found["sharded"] = saving(sharding, folder / "fsdp")
             last = learner(sharding, AvgStats(accuracy), opt=ADAM)

@@ -101,6 +101,11 @@ def test_a_callback_of_the_main_rank_runs_there_alone_and_decides_for_all(two: l
     assert all("main" in rank["main"]["outcome"] for rank in two)
 
 
+def test_a_trace_is_written_once_and_leaves_shards_alone(two: list[dict[str, Any]]) -> None:
+    for rank in two:
+        assert rank["traced"] == 2 * [{"ended": "Completed", "steps": 6}]
+
+
 def test_all_callbacks_hear_of_the_end_of_a_batch_and_the_farthest_cancel_counts(two: list[dict[str, Any]]) -> None:
     for rank in two:
         assert rank["end of batch"]["heard"] == [2, 2]

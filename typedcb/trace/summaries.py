@@ -56,7 +56,12 @@ def tensor_digest(tensor: Tensor) -> bytes:
 
 
 def has_contents(tensor: Tensor) -> bool:
-    """Whether a tensor has contents that can be gone through row by row."""
+    """Whether a tensor has contents that can be gone through row by row.
+
+    One that wraps others, as the shard of a parameter does, has no memory of its own.
+    """
+    if hasattr(tensor, "__tensor_flatten__"):
+        return False
     return tensor.layout is torch.strided and not tensor.is_quantized and tensor.device.type != "meta"
 
 

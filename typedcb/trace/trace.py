@@ -12,6 +12,7 @@ from ..callback import AnyCallback, SomeCallback
 from ..cell import Cell, cell
 from ..dispatch import Watcher
 from ..needs import HasModelAndOpt
+from ..ranks import Where
 from .framing import Writer
 from .recorder import Field, HookName, Options, Recorder, Watch
 
@@ -28,7 +29,8 @@ class Trace(AnyCallback, Watcher):
     as its event is over, so that a run that is killed has its trace up to the end. `typedcb trace show` shows it,
     `typedcb trace diff` compares two.
 
-    It changes nothing: a fit with a Trace comes to the same weights as one without, bit for bit.
+    It changes nothing: a fit with a Trace comes to the same weights as one without, bit for bit. Of several processes
+    it records the main rank; parameters that are sharded are not looked at.
 
     Raises:
         ValueError: A setting is none.
@@ -36,6 +38,8 @@ class Trace(AnyCallback, Watcher):
     """
 
     order: ClassVar[int] = -1_000_000
+
+    ranks: ClassVar[Where] = "main"
 
     learn: HasModelAndOpt
     """Whose weights and hyperparameters are watched: a learner, which `learn.add` and `cb_funcs` fill in, or Parts."""
