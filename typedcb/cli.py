@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--epochs", type=int, default=8, help="how many epochs (default: 8)")
     demo.add_argument("--seed", type=int, default=0, help="what makes the run repeatable (default: 0)")
     check = commands.add_parser("check", help="find mistakes in callbacks that no type checker sees")
-    check.add_argument("paths", type=Path, nargs="+", metavar="PATH", help="a Python file or a folder")
+    check.add_argument("paths", type=Path, nargs="+", metavar="PATH", help="a Python file, a notebook or a folder")
     check.add_argument("--select", type=_codes, default=[], help="the codes to report, separated by commas, or all")
     check.add_argument("--ignore", type=_codes, default=[], help="codes to leave out, separated by commas")
     _add_explain(commands.add_parser("explain", help="show in what order callbacks run, why, and who hears what"))

@@ -174,6 +174,13 @@ def test_what_cannot_be_explained_is_said(
     assert said in capsys.readouterr().err
 
 
+def test_a_picture_that_cannot_be_written_is_said(
+    module: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["explain", f"{module}:cbs", "--png", str(tmp_path / "none" / "e.png")]) == 2
+    assert "e.png cannot be written: No such file or directory." in capsys.readouterr().err
+
+
 def test_json_and_pictures(module: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pictures = [tmp_path / "e.svg", tmp_path / "e.png"]
     assert main(["explain", f"{module}:cbs", "--svg", str(pictures[0]), "--png", str(pictures[1])]) == 0

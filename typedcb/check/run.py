@@ -179,7 +179,11 @@ def _files(path: Path) -> Iterator[Path]:
     if not path.is_dir():
         yield path
         return
-    for inner in sorted(path.iterdir()):
+    try:
+        inside = sorted(path.iterdir())
+    except OSError as error:
+        raise SourceError(f"{path}: this folder cannot be read: {error.strerror or error}.") from error
+    for inner in inside:
         if inner.is_dir():
             if not (inner.name.startswith((".", "__pycache__", "node_modules")) or (inner / "pyvenv.cfg").exists()):
                 yield from _files(inner)

@@ -17,7 +17,7 @@ from .facts import Explanation
 
 
 class TargetError(Exception):
-    """What was asked for is not there, or cannot be explained."""
+    """What was asked for is not there, cannot be explained, or cannot be drawn."""
 
 
 def run_explain(options: Namespace) -> int:
@@ -45,7 +45,10 @@ def _tell(explanation: Explanation, options: Namespace) -> None:
         from .picture import draw  # noqa: PLC0415  # matplotlib is an extra
 
         for path in pictures:
-            draw(explanation, path)
+            try:
+                draw(explanation, path)
+            except OSError as error:
+                raise TargetError(f"{path} cannot be written: {error.strerror or error}.") from error
     if options.json:
         print(explanation.json())  # noqa: T201
     elif not pictures:

@@ -6,10 +6,11 @@ import ast
 import inspect
 import re
 import textwrap
-from typing import Callable, Final, Iterable, Iterator, Mapping, Optional, Protocol, Sequence, Union, cast
+from typing import Callable, Final, Iterable, Iterator, Mapping, Protocol, Sequence, Union, cast
 
 from typing_extensions import TypeAlias
 
+from ..answers import answers_of
 from ..attach import check_instance, needed_by, own_states, running_order
 from ..callback import SomeCallback, field_values, is_callback
 from ..cell import State, View
@@ -18,11 +19,6 @@ from ..errors import CallbackError
 from ..hooks import HOOKS, HookSpec
 from ..several import as_tuple
 from .facts import Explained, ExplainedCell, ExplainedHook, Explanation, Need
-
-_ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
-    "InBatch": ("CancelBatch", "CancelEpoch", "CancelTrain"),
-    "InEpoch": ("CancelEpoch", "CancelTrain"),
-}
 
 _REPLACES: Final[Mapping[str, tuple[str, ...]]] = {
     "with_batch": ("xb", "yb"),
@@ -175,37 +171,19 @@ def _why(
 
 def _hook(callback: SomeCallback, spec: HookSpec) -> ExplainedHook:
     function = cast("Callable[..., object]", getattr(type(callback), spec.name))
-    event, answer = _annotations(function)
-    answers = tuple(_answers(answer, spec))
-    replaces = _REPLACES.get(spec.replace, ()) if spec.event.__name__ in answers else ()
-    return ExplainedHook(spec.name, event or spec.event.__name__, tuple(_reads(function)), answers, replaces)
+    allowed = answers_of(type(callback), spec)
+    answers = tuple(kind.__name__ for kind in (spec.event, spec.skip, *spec.cancels) if kind in allowed)
+    replaces = _REPLACES.get(spec.replace, ()) if spec.event in allowed else ()
+    return ExplainedHook(spec.name, _event(function) or spec.event.__name__, tuple(_reads(function)), answers, replaces)
 
 
-def _annotations(function: Callable[..., object]) -> tuple[str, Optional[str]]:
-    """What a hook's parameter and its answer are annotated as; None for an answer that is not."""
-    signature = inspect.signature(function)
-    parameters = list(signature.parameters.values())
-    event = parameters[1].annotation if len(parameters) > 1 else inspect.Parameter.empty
-    answer = signature.return_annotation
-    return _word(event), None if answer is inspect.Signature.empty else _word(answer)
-
-
-def _word(annotation: object) -> str:
+def _event(function: Callable[..., object]) -> str:
+    """What a hook's parameter is annotated as; empty where it is not."""
+    parameters = list(inspect.signature(function).parameters.values())
+    annotation: object = parameters[1].annotation if len(parameters) > 1 else inspect.Parameter.empty
     if annotation is inspect.Parameter.empty:
         return ""
     return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
-
-
-def _answers(annotation: Optional[str], spec: HookSpec) -> Iterator[str]:
-    """What a hook may answer besides None, in the order of its specification."""
-    legal = [spec.event.__name__] if spec.replace else []
-    legal += [kind.__name__ for kind in (spec.skip, *spec.cancels) if kind is not None]
-    if annotation is None:
-        yield from legal
-        return
-    words = re.findall(r"\w+", annotation)
-    named = {answer for word in words for answer in _ALIASES.get(word, (word,))}
-    yield from (answer for answer in legal if answer in named)
 
 
 def _reads(function: Callable[..., object]) -> list[str]:
