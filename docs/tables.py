@@ -132,7 +132,10 @@ TITLES: Final[Mapping[str, str]] = {
     "lightning": "[Lightning](hosts/lightning.md)",
     "ignite": "[Ignite](hosts/ignite.md)",
     "skorch": "[skorch](hosts/skorch.md)",
+    "transformers": "[Hugging Face](hosts/transformers.md)",
     "ignite_engine": "Ignite, own step function",
+    "transformers_own_loss": "Hugging Face, the model's own loss",
+    "transformers_callback": "Hugging Face, without the mixin",
 }
 
 

@@ -12,7 +12,7 @@ from typedcb.callbacks import SmoothLoss
 from typedcb.needs import HasModelAndOpt
 
 if TYPE_CHECKING:
-    from typedcb.interop import ignite, lightning, skorch
+    from typedcb.interop import ignite, lightning, skorch, transformers
 
     def nothing(parts: HasModelAndOpt) -> int:
         return 1
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     lightning.host(of_text)  # error
     skorch.host("GradientClip")  # error
     skorch.host(SmoothLoss(), forward=None)  # error
+    transformers.host(SmoothLoss(), forward=None)  # error
+    transformers.host(nothing)  # error
     lightning.host(SmoothLoss(), on_mismatch={"SmoothLoss": "ignore"})  # error
     hosted = ignite.host(SmoothLoss())
     hosted.get(int)  # error

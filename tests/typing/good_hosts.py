@@ -39,8 +39,9 @@ TEXTS = BatchFormat[dict[str, Tensor], Tensor](
 if TYPE_CHECKING:
     import lightning as L
     from skorch import NeuralNetClassifier
+    from transformers import TrainingArguments
 
-    from typedcb.interop import ignite, lightning, skorch
+    from typedcb.interop import ignite, lightning, skorch, transformers
 
     stats = AvgStats(accuracy)
     hosted = lightning.host(
@@ -65,3 +66,11 @@ if TYPE_CHECKING:
         """A classifier that hosts typed callbacks."""
 
     Net(nn.Linear(4, 3), callbacks=[skorch.host(SmoothLoss(), recorder)])
+
+    texts = transformers.host(
+        OfTexts(),
+        SmoothLoss(),
+        batches=TEXTS,
+        outputs=transformers.OutputFormat[Tensor](lambda out: out[1], lambda out, p: p),
+    )
+    transformers.TypedTrainer(model, TrainingArguments("runs"), callbacks=[texts]).train()

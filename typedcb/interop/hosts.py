@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from ..events import AfterPred
 from ..hosted import EVERYTHING, Host
 from ..outcomes import CancelBatch, CancelEpoch, CancelTrain, SkipBackward, SkipStep, SkipValidate, SkipZeroGrad
 
@@ -52,3 +53,60 @@ IGNITE_ENGINE: Final = Host(
 
 SKORCH: Final = Host("skorch's NeuralNet with TypedNet", EVERYTHING)
 """skorch with our mixin: every hook, and whatever it may answer."""
+
+TRANSFORMERS: Final = Host("Hugging Face's Trainer with TypedTrainer", EVERYTHING)
+"""Hugging Face's Trainer with our mixin and a `compute_loss_func`: every hook, and whatever it may answer."""
+
+TRANSFORMERS_OWN_LOSS: Final = Host(
+    "Hugging Face's Trainer with TypedTrainer, whose model computes the loss",
+    {**EVERYTHING, "after_pred": EVERYTHING["after_pred"] - {AfterPred}},
+    {"after_pred": "The loss is there before: give the Trainer compute_loss_func, so that the loss comes after it."},
+)
+"""The same where the model returns its loss beside its prediction: another prediction would not change the loss."""
+
+TRANSFORMERS_METRIC: Final = Host(
+    "Hugging Face's Trainer with TypedTrainer, which goes by what it measures",
+    {**EVERYTHING, "begin_validate": frozenset()},
+    {"begin_validate": "It needs what is measured there, for metric_for_best_model or for a schedule."},
+)
+"""The same where the Trainer itself needs what a validation measures."""
+
+TRANSFORMERS_SEVERAL: Final = Host(
+    "Hugging Face's Trainer with TypedTrainer over several processes",
+    LIGHTNING_SEVERAL.answers,
+    LIGHTNING_SEVERAL.advice,
+)
+"""The same over several processes: what one process decides alone, the others do not hear of."""
+
+_TYPED_TRAINER: Final = "Train by TypedTrainer, a mixin for Trainers."
+
+TRANSFORMERS_CALLBACK: Final = Host(
+    "Hugging Face's Trainer without TypedTrainer",
+    {
+        "begin_fit": frozenset(),
+        "begin_epoch": frozenset(),
+        "after_epoch": frozenset({CancelTrain}),
+        "after_cancel_train": frozenset(),
+    },
+    dict.fromkeys(EVERYTHING, _TYPED_TRAINER),
+)
+"""A Trainer without our mixin: of a batch its callbacks see nothing, and of an error they do not hear."""
+
+
+def both(*hosts: Host) -> Host:
+    """What trainers can do that are several things at once: what all of them can.
+
+    Args:
+        *hosts: At least one of them; the last one's name is the name.
+    """
+    answers = {
+        name: frozenset(one for one in legal if all(one in host.answers[name] for host in hosts))
+        for name, legal in EVERYTHING.items()
+        if all(name in host.answers for host in hosts)
+    }
+    advice = {
+        name: " ".join(host.advice[name] for host in hosts if name in host.advice)
+        for name in EVERYTHING
+        if any(name in host.advice for host in hosts)
+    }
+    return Host(hosts[-1].name, answers, advice)

@@ -103,10 +103,10 @@ class Driver(ABC):
         return find_spec(self.package) is not None
 
 
-DRIVERS = ("lightning", "ignite", "skorch")
+DRIVERS = ("lightning", "ignite", "skorch", "transformers")
 """The trainers with all that an adapter gives; driving_NAME.py has the driver of each."""
 
-ALONE = ("ignite_engine",)
+ALONE = ("ignite_engine", "transformers_own_loss", "transformers_callback")
 """The same trainers where they are left to themselves, and can do less."""
 
 

@@ -12,11 +12,12 @@ import torch
 from driving import Loader, driver
 from driving_lightning import module_of, trainer_of
 from driving_skorch import net_of
+from driving_transformers import trainer_of as trainer_of_hf
 from five import TASK, Five
 from recording import At, raising
 from torch import nn
 
-from typedcb import MismatchError
+from typedcb import CorruptCheckpointError, MismatchError
 from typedcb.callbacks import AvgStats, SmoothLoss, accuracy
 
 
@@ -206,3 +207,38 @@ def test_a_net_that_is_pickled_takes_the_cells_along() -> None:
 
 
 Net: Any = None
+
+
+# ------------------------------------------------------------------------------------------------------ Hugging Face
+
+
+@pytest.mark.parametrize(
+    ("saving", "oops", "n_steps"),
+    [
+        ({"save_strategy": "epoch"}, interrupting("begin_epoch", 2), 10),
+        ({"save_strategy": "steps", "save_steps": 7}, interrupting("after_batch", 1, index=4, phase="train"), 7),
+    ],
+)
+def test_a_trainer_of_hugging_face_takes_a_fit_up(saving: Any, oops: At, n_steps: int, tmp_path: Path) -> None:
+    expected = straight("transformers").measured
+    host = driver("transformers")
+    oops = At(oops.hook, oops.act, oops.epoch, oops.index, oops.phase)
+    first = trainer_of_hf(TASK, host.hosting(*Five().hostable, oops), output_dir=str(tmp_path), **saving)
+    with pytest.raises(Oops):
+        first.train()
+
+    again = Five()
+    second = trainer_of_hf(TASK, host.hosting(*again.hostable), output_dir=str(tmp_path), **saving)
+    second.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{n_steps}"))
+    assert again.measured == expected
+
+
+def test_a_trainer_of_hugging_face_names_the_callbacks_that_changed(tmp_path: Path) -> None:
+    host = driver("transformers")
+    options: Any = {"output_dir": str(tmp_path), "save_strategy": "epoch"}
+    trainer_of_hf(TASK.count(n_epochs=1), host.hosting(AvgStats(accuracy)), **options).train()
+    with pytest.raises(MismatchError, match="SmoothLoss is attached now, and was not when it was saved"):
+        trainer_of_hf(TASK, host.hosting(AvgStats(accuracy), SmoothLoss()), **options).train(True)
+    (tmp_path / "checkpoint-5" / "typedcb.safetensors").write_bytes(b"no safetensors at all")
+    with pytest.raises(CorruptCheckpointError, match=r"typedcb\.safetensors"):
+        trainer_of_hf(TASK, host.hosting(AvgStats(accuracy)), **options).train(True)
