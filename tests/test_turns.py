@@ -271,6 +271,18 @@ def test_a_gradient_penalty_is_a_term_of_the_loss() -> None:
     assert not any(scores.requires_grad for scores in stepped.pred), "detached, every one of them"
 
 
+def test_a_loss_without_a_graph_is_refused_in_words() -> None:
+    critic = objective("critic")
+    no_graph = pytest.raises(BatchError, match=r"the loss has no graph.*detached")
+    with no_graph as refused, Loop[Any, Any](objectives=[critic]).fit(1) as fit:
+        for epoch in fit.epochs():
+            for batch in epoch.train(pairs(1)):
+                turn = batch.turn(critic, batch.xb, batch.yb)
+                out = turn.pred(critic.model(turn.xb).detach())
+                out.loss(out.pred.mean()).backward().step()
+    assert "typedcb: in the turn of critic" in refused.value.__notes__
+
+
 def test_a_loss_that_reaches_none_of_the_parameters_is_refused() -> None:
     critic, generator = objective("critic"), objective("generator")
     with pytest.raises(LoopError, match="the loss of generator depends on none of the 1 parameters") as refused:

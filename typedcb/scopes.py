@@ -530,7 +530,7 @@ class _Training(Cursor[X, Y, P], Predicted[X, Y, P], WithLoss, BackwardDone):
         try:
             autograd.backward((self._loss,))  # as loss.backward() does, with one call less
         except Exception as error:
-            _check_graph(self._loss, error)
+            check_graph(self._loss, error)
             raise
         self.stage = BACKWARD
         if self.hears_backward:
@@ -576,7 +576,7 @@ class _Quiet(_Training[X, Y, P]):
         try:
             autograd.backward((self._loss,))
         except Exception as error:
-            _check_graph(self._loss, error)
+            check_graph(self._loss, error)
             raise
         self.stage = BACKWARD
         return self
@@ -608,7 +608,7 @@ class _OfEngine(_Training[X, Y, P]):
         try:
             self.plan.backward(self._loss)
         except Exception as error:
-            _check_graph(self._loss, error)
+            check_graph(self._loss, error)
             raise
         self.stage = BACKWARD
         if self.hears_backward:
@@ -782,8 +782,16 @@ def _is_needed(parameter: Parameter) -> bool:
     )
 
 
-def _check_graph(loss: object, error: Exception) -> None:
-    """Refuses a loss that backward could not begin at, in words that say why."""
+def check_graph(loss: object, error: Exception) -> None:
+    """Refuses a loss that backward could not begin at, in words that say why.
+
+    Args:
+        loss: The loss.
+        error: What backward has raised.
+
+    Raises:
+        BatchError: It is no scalar tensor, or has no graph.
+    """
     check_loss(loss)
     if isinstance(loss, Tensor) and not loss.requires_grad:
         raise BatchError(

@@ -38,6 +38,7 @@ from .scopes import (
     Scope,
     Validating,
     ValidPredicted,
+    check_graph,
     check_loss,
 )
 
@@ -100,6 +101,7 @@ class TurnLoss(ABC):
 
         Raises:
             LoopError: The loss depends on none of the parameters that the objective's optimizer trains.
+            BatchError: The loss has no graph.
         """
 
 
@@ -271,8 +273,12 @@ class TrainTurn(TurnCursor[X, Y, P], TurnPredicted[X, Y, P], TurnLoss, TurnBackw
             self._check_stopped("backward")
             return self
         trained = trained_by(self.opt)
-        if trained:
-            autograd.backward((self._loss,), inputs=trained)
+        try:
+            if trained:
+                autograd.backward((self._loss,), inputs=trained)
+        except Exception as error:
+            check_graph(self._loss, error)
+            raise
         if all(parameter.grad is None for parameter in trained):
             raise self._reaches_nothing(trained)
         self.stage = BACKWARD
