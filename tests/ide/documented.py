@@ -54,8 +54,8 @@ def _documented(tree: ast.AST) -> Iterator[tuple[str, str]]:
         if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and (docstring := ast.get_docstring(node)):
             yield node.name, docstring
             yield from re.findall(r"^ {4}\*{0,2}(\w+)(?: \([^)]*\))?: (.+)", docstring, re.M)
-        body: list[ast.stmt] = getattr(node, "body", [])
-        if not isinstance(body, list):
+        body = getattr(node, "body", ())
+        if not isinstance(body, list):  # a lambda's is an expression
             continue
         for statement, following in pairwise(body):
             if isinstance(statement, (ast.AnnAssign, ast.Assign)) and isinstance(following, ast.Expr):

@@ -7,12 +7,13 @@ import shutil
 import time
 from functools import cache
 from pathlib import Path
-from typing import Final, Iterable, Optional
+from typing import Callable, Final, Iterable, Optional
 
 import attrs
 from documented import is_documentation, is_documentation_of
 from marks import FILES, PLAIN, Mark
 from servers import Offer, Server, Shown
+from typing_extensions import override
 
 from typedcb.hooks import HOOKS
 
@@ -72,6 +73,7 @@ class Found:
 class FoundHook(Found):
     """What a server made of a hook that is to be overridden."""
 
+    @override
     def _lacks_signature(self) -> bool:
         event = HOOKS[self.name].event.__name__
         return not re.search(rf"\bevent: {event}\b.*->", self.code, re.S)
@@ -124,7 +126,12 @@ def _complete(server: Server, mark: Mark) -> Result:
     seconds = time.perf_counter() - began
 
     places = {name: _place(offers, name) for name in mark.wanted}
-    told = {name: _told(server, mark, offers[place - 1]) for name, place in places.items() if place is not None}
+
+    @cache
+    def call() -> Shown:
+        return server.signature(mark)
+
+    told = {name: _told(server, mark, offers[place - 1], call) for name, place in places.items() if place is not None}
 
     @cache
     def narrowed(typed: str) -> list[Offer]:
@@ -155,7 +162,7 @@ def _place(offers: list[Offer], name: str) -> Optional[int]:
     return next((place for place, offer in enumerate(offers, 1) if offer.name == name), None)
 
 
-def _told(server: Server, mark: Mark, offer: Offer) -> tuple[str, str]:
+def _told(server: Server, mark: Mark, offer: Offer, signature: Callable[[], Shown]) -> tuple[str, str]:
     """Where a name's documentation is shown, and what is shown of its type."""
     plain, rest = offer.name.rstrip("="), offer.name[len(mark.prefix) :]
     if is_documentation_of(plain, offer.prose):
@@ -163,7 +170,7 @@ def _told(server: Server, mark: Mark, offer: Offer) -> tuple[str, str]:
     more = offer.more()
     if is_documentation_of(plain, more.prose):
         return "choice", more.code
-    call = server.signature(mark) if offer.name.endswith("=") else Shown("", "")
+    call = signature() if offer.name.endswith("=") else Shown("", "")
     code, prose = call.parameters.get(plain, ("", ""))
     code = "\n".join([more.code, code])
     if is_documentation_of(plain, prose) or is_documentation_of(plain, call.prose):
@@ -181,9 +188,9 @@ def _signature(server: Server, mark: Mark) -> Result:
     return _shown(mark, server.signature, lambda shown, name: name in shown.parameters)
 
 
-def _shown(mark: Mark, ask, holds) -> Result:  # type: ignore[no-untyped-def]
+def _shown(mark: Mark, ask: Callable[[Mark], Shown], holds: Callable[[Shown, str], bool]) -> Result:
     began = time.perf_counter()
-    shown: Shown = ask(mark)
+    shown = ask(mark)
     seconds = time.perf_counter() - began
     found = (
         Found(text, 1, 0, 0, *(("hover", shown.code) if mark.kind == "hover" else _parameter(shown, text)))

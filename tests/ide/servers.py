@@ -238,7 +238,7 @@ class Jedi(Server):
 def _hint(name: Any) -> str:
     """What jedi says of a name's type."""
     try:
-        return name.get_type_hint() or name.description
+        return str(name.get_type_hint() or name.description)
     except TypeError:  # jedi stumbles over some type variables
         return str(name.description)
 
