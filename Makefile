@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test lint types docs browser bench peers stubs hosts oldest-mypy clean
+.PHONY: demo test lint types docs browser bench peers stubs hosts oldest-mypy stress clean
 
 demo: $(READY)
 	$(BIN)/typedcb demo
@@ -48,9 +48,11 @@ hosts:
 	$(HOSTS)/bin/python -m pytest -q tests/interop/hosting
 	$(HOSTS)/bin/python -m pytest -q tests/docs -k docs/hosts/
 
+# The plugin in the oldest mypy that it works with, in an environment of its own.
 oldest-mypy: $(READY)
 	$(BIN)/python tests/plugin/oldest.py
 
+# What takes longer than `make test` may.
 stress: $(READY)
 	$(BIN)/python tests/checkpoint/killing.py 200
 	$(BIN)/python tests/engines/stressing.py
@@ -63,4 +65,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(HOSTS) .bench-venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
