@@ -173,7 +173,7 @@ def _checked_made(factory: object, made: Callback[X, Y, P]) -> Callback[X, Y, P]
     return made
 
 
-class Turn(Cursor[X, Y, P]):
+class HostedCursor(Cursor[X, Y, P]):
     """Where a pass over the data is whose batches a trainer runs."""
 
     __slots__ = ()
@@ -242,29 +242,29 @@ class Hosted(FitScope[X, Y, P], Generic[X, Y, P]):
         self, loop: Loop[X, Y, P], n_epochs: int, start_epoch: int = 0, resume: Optional[Resumption] = None
     ) -> None:
         super().__init__(loop, n_epochs, start_epoch, resume)
-        self._turn: Optional[Turn[X, Y, P]] = None
-        self._train: Optional[Turn[X, Y, P]] = None
+        self._current: Optional[HostedCursor[X, Y, P]] = None
+        self._train: Optional[HostedCursor[X, Y, P]] = None
 
     @property
-    def batch(self) -> Turn[X, Y, P]:
+    def batch(self) -> HostedCursor[X, Y, P]:
         """The batch under way: its `xb`, `yb`, `pred` and `value`, as the callbacks left them.
 
         Raises:
             LoopError: No pass over the data has begun.
         """
-        if self._turn is None:
+        if self._current is None:
             raise LoopError("no pass over the data has begun.")
-        return self._turn
+        return self._current
 
     @property
     def goes_on(self) -> bool:
         """Whether the batch under way is neither cancelled nor skipped."""
-        return self._turn is not None and self._turn.stage < SKIPPED
+        return self._current is not None and self._current.stage < SKIPPED
 
     @property
     def cut_short(self) -> bool:
         """Whether the pass under way, or the whole fit, was cancelled: no more batches of it."""
-        return self._cancel is not None or (self._cut_short is not None and self._cut_short is self._turn)
+        return self._cancel is not None or (self._cut_short is not None and self._cut_short is self._current)
 
     def begin(self) -> bool:
         """Fires begin_fit: whether the fit is to run."""
@@ -285,9 +285,9 @@ class Hosted(FitScope[X, Y, P], Generic[X, Y, P]):
         if self.cancelled or (phase == "valid" and not self.begin_validation(epoch)):
             return False
         plan = self.plan.train if phase == "train" else self.plan.valid
-        self._turn = self.cursor = Turn(plan, phase, epoch, n_batches, self.steps)
+        self._current = self.cursor = HostedCursor(plan, phase, epoch, n_batches, self.steps)
         if phase == "train":
-            self._train = self._turn
+            self._train = self._current
         else:
             self._validating = epoch
         return True
@@ -296,9 +296,9 @@ class Hosted(FitScope[X, Y, P], Generic[X, Y, P]):
         """Ends the pass under way; after_validate fires after a validation, and a training pass around it goes on."""
         self.close_pass()
         train = self._train
-        if train is not None and self._turn is not train:
+        if train is not None and self._current is not train:
             train.steps = self.steps
-            self._turn = self.cursor = train
+            self._current = self.cursor = train
         else:
             self._train = None
 
@@ -310,7 +310,7 @@ class Hosted(FitScope[X, Y, P], Generic[X, Y, P]):
             xb: The inputs.
             yb: The targets.
         """
-        cursor = self._turn or self.batch
+        cursor = self._current or self.batch
         if cursor.stage != ENDED:
             self.close_batch()
         cursor.index, cursor.xb, cursor.yb = index, xb, yb
@@ -321,28 +321,28 @@ class Hosted(FitScope[X, Y, P], Generic[X, Y, P]):
 
     def predicted(self, pred: P) -> P:
         """Fires after_pred: the prediction as the callbacks left it."""
-        cursor = self._turn or self.batch  # the property says that there is none, and costs more
+        cursor = self._current or self.batch  # the property says that there is none, and costs more
         if cursor.stage < SKIPPED:
             cursor.predicted(pred)
         return cursor.pred if cursor.stage == PREDICTED else pred
 
     def lost(self, loss: Tensor) -> Tensor:
         """Fires after_loss: the loss as the callbacks left it."""
-        cursor = self._turn or self.batch
+        cursor = self._current or self.batch
         if cursor.stage < SKIPPED:
             cursor.lost(loss)
         return cursor._loss if cursor.stage == LOSS else loss
 
     def backward_done(self) -> bool:
         """Fires after_backward, the gradients being there: whether the optimizer is to step."""
-        cursor = self._turn or self.batch
+        cursor = self._current or self.batch
         if cursor.stage < SKIPPED:
             cursor.backward_done()
         return cursor.stage == BACKWARD
 
     def stepped(self) -> bool:
         """Fires after_step: whether the gradients are to be zeroed."""
-        cursor = self._turn or self.batch
+        cursor = self._current or self.batch
         return cursor.stage >= SKIPPED or cursor.stepped()
 
     def end_batch(self) -> None:

@@ -21,7 +21,7 @@ from typing_extensions import override
 from ..errors import LoopError
 from ..events import P, X, Y
 from ..extras import require
-from ..hosted import Hostable, Hosted, Turn
+from ..hosted import Hostable, Hosted, HostedCursor
 from ..scopes import BACKWARD, BEGUN, LOSS, PREDICTED, SKIPPED
 from ..state import OnMismatch
 from .hosting import PAIRS, BatchFormat, Hosting
@@ -82,7 +82,7 @@ class LightningCallbacks(Hosting[X, Y, P], L.Callback, Generic[X, Y, P]):
         self._undo: list[Callable[[], None]] = []
         self._settings: list[Callable[[], None]] = []
         self._given: tuple[object, object] = (None, None)
-        self._turn: Optional[Turn[X, Y, P]] = None  # the batch under way, while a fit is
+        self._turn: Optional[HostedCursor[X, Y, P]] = None  # the batch under way, while a fit is
         self._epoch_runs: Optional[bool] = None
         self._valid_runs = False
         self._valid_index = 0
@@ -279,7 +279,7 @@ class LightningCallbacks(Hosting[X, Y, P], L.Callback, Generic[X, Y, P]):
 
         return validation_step
 
-    def _run_step(self, turn: Turn[X, Y, P], step: Callable[..., object], batch: object, rest: Any) -> object:
+    def _run_step(self, turn: HostedCursor[X, Y, P], step: Callable[..., object], batch: object, rest: Any) -> object:
         """Runs a step on the batch as the callbacks left it; None where they want no more of it."""
         if turn.stage >= SKIPPED:
             return None
@@ -302,7 +302,7 @@ class LightningCallbacks(Hosting[X, Y, P], L.Callback, Generic[X, Y, P]):
             )
         return None
 
-    def _with_loss(self, turn: Turn[X, Y, P], output: object) -> object:
+    def _with_loss(self, turn: HostedCursor[X, Y, P], output: object) -> object:
         """What a step returns, with the loss as the callbacks left it; None where backward is not to run."""
         if isinstance(output, Tensor):
             turn.lost(output)

@@ -22,7 +22,7 @@ from typing_extensions import TypeIs, override
 from ..errors import BatchError, CallbackError, LoopError
 from ..events import P, X, Y
 from ..extras import require
-from ..hosted import Host, Hostable, Hosted, Turn
+from ..hosted import Host, Hostable, Hosted, HostedCursor
 from ..scopes import BACKWARD, BEGUN, LOSS, PREDICTED, SKIPPED
 from ..state import OnMismatch
 from .cells_file import read_cells, write_cells
@@ -159,7 +159,7 @@ class TransformersCallbacks(Hosting[X, Y, P], TrainerCallback, Generic[X, Y, P])
         self._outputs: OutputFormat[P] = LOGITS if outputs is None else outputs
         self._trainer: Optional[TypedTrainer] = None
         self._undo: list[Callable[[], None]] = []
-        self._turn: Optional[Turn[X, Y, P]] = None  # the batch under way, while a step of ours runs it
+        self._turn: Optional[HostedCursor[X, Y, P]] = None  # the batch under way, while a step of ours runs it
         self._epoch = 0
         self._index = 0
         self._valid_index = 0
@@ -376,7 +376,7 @@ class TransformersCallbacks(Hosting[X, Y, P], TrainerCallback, Generic[X, Y, P])
             raise _Left
         return inputs if turn.xb is xb and turn.yb is yb else self._batches.join(turn.xb, turn.yb)
 
-    def _predicted(self, turn: Turn[X, Y, P], outputs: Any) -> Any:
+    def _predicted(self, turn: HostedCursor[X, Y, P], outputs: Any) -> Any:
         pred = self._outputs.take(outputs)
         turn.predicted(pred)
         if turn.stage != PREDICTED:
