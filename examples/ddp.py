@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 def loaders() -> DataBunch[Tensor, Tensor]:
     """4,000 digits to train on and 1,000 to measure with; `batch_size` is that of all processes together."""
     images, digits = mnist5k()
-    both = [TensorDataset(images[rows], digits[rows]) for rows in (slice(1000, None), slice(1000))]
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))  # the same on all ranks
+    both = [TensorDataset(images[rows], digits[rows]) for rows in (order[1000:], order[:1000])]
     train, valid = (DataLoader(one, batch_size=64, shuffle=True) for one in both)
     return DataBunch(train, valid)
 

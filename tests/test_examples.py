@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import torch
 
+from typedcb.engine import ONE_DEVICE
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
@@ -34,6 +36,10 @@ def test_mrnet_learns_to_see_the_bright_spot() -> None:
 
 def test_a_plain_loop_of_ones_own_reads_digits() -> None:
     assert example("supervised")["train"](n_epochs=2) > 0.9
+
+
+def test_several_processes_read_digits_and_so_does_one() -> None:
+    assert example("ddp")["train"](ONE_DEVICE, n_epochs=2) > 0.85
 
 
 def test_the_generator_makes_all_digits_and_comes_nearer_to_real_ones() -> None:
