@@ -61,10 +61,13 @@ class Resumable(Loader):
 
 
 def fit_lightning(*callbacks: Any, ckpt: Any = None, n_epochs: int = TASK.n_epochs) -> nn.Module:
+    from lightning.pytorch.callbacks import ModelCheckpoint  # noqa: PLC0415
+
+    saves = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)  # or Lightning adds one of its own
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         module = module_of(TASK, [])
-        trainer = trainer_of(n_epochs, *callbacks, enable_checkpointing=True)
+        trainer = trainer_of(n_epochs, *callbacks, enable_checkpointing=saves)
         trainer.fit(module, Resumable(), Loader(TASK.valid), ckpt_path=ckpt, weights_only=True)
     found: nn.Module = module
     return found
