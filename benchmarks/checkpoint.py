@@ -1,7 +1,8 @@
 """What an asynchronous checkpoint every epoch costs: of the run's time, and of the time that training stands still.
 
 Fits with and without a `Checkpoint` run in pairs, in one process, in an order drawn anew for each pair; the figures are
-medians over the pairs, so that what else the machine does falls on both.
+medians over the pairs, so that what else the machine does falls on both. Each task takes two minutes at most, and one
+pair at least; its row is printed when it is over. Behind the table stands what the parts of a checkpoint cost.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any, Callable, ClassVar
 import attrs
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from typing_extensions import override
 
@@ -27,11 +29,11 @@ from typedcb import AfterEpoch, AnyCallback, BeginEpoch, Cell, DataBunch, Learne
 from typedcb.callbacks import Checkpoint
 from typedcb.demo import digits, small_cnn
 from typedcb.state import captured
-from typedcb.store import draft
+from typedcb.store import _file_of_tensors, clean, draft, steps, verify, write
 
 from .task import table
 
-N_EPOCHS, PAIRS = 3, 7
+N_EPOCHS, PAIRS, SECONDS = 3, 7, 120.0
 
 
 @attrs.frozen
@@ -131,15 +133,56 @@ def one_fit(task: Task, data: DataBunch[Tensor, Tensor], folder: Path | None) ->
     return Cost(perf_counter() - begun, process_time() - cpu, stands.seconds.value)
 
 
-def copying(task: Task) -> tuple[float, float]:
-    """The seconds that it takes to copy a state's tensors into memory that was used before, and their megabytes."""
+def stepped(task: Task) -> Learner[Any, Any, Any, Any]:
+    """A learner that has taken a step: gradients and the optimizer's state are there."""
     torch.manual_seed(0)
     data = task.data()
     learn: Learner[Any, Any, Any, Any] = Learner(task.model(), data, F.cross_entropy, task.opt)
     xb, yb = next(iter(data.train_dl))
     F.cross_entropy(learn.model(xb), yb).backward()  # type: ignore[no-untyped-call]  # torch leaves it without types
     learn.opt.step()
-    tensors = list(draft(captured(learn), copy=True).tensors.values())
+    return learn
+
+
+def parts(task: Task) -> list[list[str]]:
+    """What each part of a checkpoint takes of the processor's time, on one thread."""
+    learn = stepped(task)
+    content = draft(captured(learn), copy=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        file = folder / "tensors.safetensors"
+        written = (folder / f"step-{number:08d}" for number in range(99))
+
+        def all_of_it() -> None:
+            now = write(next(written), content)
+            clean(folder, 2, None, now)
+
+        def file_alone() -> None:
+            save_file(content.tensors, file)
+
+        return [
+            ["the copy, while training stands still", cpu(lambda: draft(captured(learn), copy=True, into=content))],
+            ["writing the file", cpu(file_alone)],
+            ["the checksum", cpu(lambda: _file_of_tensors(file, content.tensors))],
+            ["all that the thread does, removing older ones too", cpu(all_of_it)],
+            ["reading and verifying it, as a fit that is taken up does", cpu(lambda: verify(steps(folder)[-1]))],
+        ]
+
+
+def cpu(run: Callable[[], object]) -> str:
+    """The processor's time that something takes, in milliseconds: the median of nine, the least and the greatest."""
+    run()
+    times: list[float] = []
+    for _ in range(9):
+        begun = process_time()
+        run()
+        times.append(1e3 * (process_time() - begun))
+    return f"{statistics.median(times):.0f} ({min(times):.0f} to {max(times):.0f})"
+
+
+def copying(task: Task) -> tuple[float, float]:
+    """The seconds that it takes to copy a state's tensors into memory that was used before, and their megabytes."""
+    tensors = list(draft(captured(stepped(task)), copy=True).tensors.values())
     memory = [torch.ones_like(tensor) for tensor in tensors]
     times: list[float] = []
     for _ in range(9):
@@ -153,18 +196,22 @@ def copying(task: Task) -> tuple[float, float]:
 def measured(task: Task, pairs: int) -> list[str]:
     """A row of the table."""
     data = task.data()
+    begun = perf_counter()
     one_fit(task, data, None)
     found: list[tuple[Cost, Cost]] = []
-    for _ in range(pairs):
+    longest = 0.0
+    while not found or (len(found) < pairs and perf_counter() - begun + longest < SECONDS):
         costs: dict[bool, Cost] = {}
         for saving in random.sample((True, False), 2):
             with tempfile.TemporaryDirectory() as name:
                 costs[saving] = one_fit(task, data, Path(name) if saving else None)
         found.append((costs[True], costs[False]))
+        longest = max(longest, sum(cost.wall for cost in costs.values()))
     copied, megabytes = copying(task)
     held = [seconds for saving, _ in found for seconds in saving.held]
     return [
         task.name,
+        f"{len(found)}",
         f"{megabytes:.1f}",
         f"{statistics.median(alone.wall for _, alone in found) / N_EPOCHS:.1f}",
         percent([saving.wall / alone.wall - 1 for saving, alone in found]),
@@ -184,12 +231,14 @@ def main() -> None:
     torch.set_num_threads(os.cpu_count() or 1)  # as with its user: the thread that writes has no processor to itself
     pairs = int(sys.argv[1]) if len(sys.argv) > 1 and sys.argv[1].isdigit() else PAIRS
     head = [
-        *("trained", "MB a checkpoint", "s an epoch", "more time", "more processor time"),
+        *("trained", "pairs", "MB a checkpoint", "s an epoch", "more time", "more processor time"),
         *("ms that training stands still", "ms to copy alone"),
     ]
     print(table(head, []), flush=True)
     for task in TASKS:
         print("| " + " | ".join(measured(task, pairs)) + " |", flush=True)
+    torch.set_num_threads(1)
+    print("\n" + table([f"part of a checkpoint: {TASKS[-1].name}", "ms of processor time"], parts(TASKS[-1])))
 
 
 if __name__ == "__main__":

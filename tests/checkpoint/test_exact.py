@@ -229,7 +229,7 @@ SETUPS = st.builds(
     asynchronous=st.booleans(),
 )
 
-EXAMPLES = int(os.environ.get("EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("EXAMPLES", "25"))
 
 
 @pytest.mark.filterwarnings("ignore:'set_vital':UserWarning", "ignore:::torchdata")
