@@ -24,8 +24,14 @@ class Placed:
     """An event with its place in the fit."""
 
     key: Key
+    """Its place."""
+
     event: Event
+    """The event."""
+
     run: TracedRun
+    """The run that it is of."""
+
     compared: bool
     """False for what the parts of a fit have for themselves: where one of them ends and the next begins."""
 

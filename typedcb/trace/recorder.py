@@ -7,6 +7,7 @@ when the next event comes, or at once where nothing can follow in it.
 
 from __future__ import annotations
 
+import os
 import platform
 import time
 import warnings
@@ -77,10 +78,19 @@ class Options:
     """What is watched beside events."""
 
     hashes: bool
+    """Whether tensors of events and cells are hashed."""
+
     stats: bool
+    """Whether their mean and standard deviation are computed."""
+
     each_weight: bool
+    """Whether every weight and gradient is recorded by name."""
+
     thorough: bool
+    """Whether every weight is hashed after every turn."""
+
     sync: bool
+    """Whether tensors of other devices than the CPU are fetched."""
 
 
 _POSITION: Final = ("phase", "epoch", "index", "step")
@@ -446,8 +456,6 @@ def _versions() -> dict[str, str]:
 
 
 def _host() -> dict[str, Value]:
-    import os  # noqa: PLC0415
-
     return {
         "name": platform.node(),
         "machine": platform.machine(),
