@@ -14,6 +14,7 @@ from recording import At, Recorder, answering, raising
 from tiny import Weight, pairs
 from torch import Tensor, nn
 from torch.optim import LBFGS, SGD
+from torch.optim.lr_scheduler import StepLR
 from typing_extensions import override
 
 from typedcb import (
@@ -669,3 +670,10 @@ def test_an_objective_refuses_an_optimizer_that_wants_a_closure() -> None:
     net = nn.Linear(1, 1)
     with pytest.raises(LoopError, match=r"LBFGS\.step wants closure"):
         Objective[Tensor, Tensor, Tensor](net, LBFGS(net.parameters()))
+
+
+def test_an_optimizer_that_a_scheduler_of_torch_has_changed_before_is_no_such_one() -> None:
+    net = nn.Linear(1, 1)
+    opt = SGD(net.parameters(), lr=0.1)
+    StepLR(opt, 1)  # its function in place of opt.step shows a self in its signature
+    assert Objective[Tensor, Tensor, Tensor](net, opt).opt is opt

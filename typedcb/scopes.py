@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from inspect import Parameter, signature
-from typing import TYPE_CHECKING, Final, Generic, Optional, Protocol, TypeVar, Union, cast
+from typing import TYPE_CHECKING, Callable, Final, Generic, Optional, Protocol, TypeVar, Union, cast
 
 import torch
 from torch import Tensor, autograd, nn
@@ -765,7 +765,12 @@ def check_closure(opt: Steps) -> None:
     Raises:
         LoopError: It cannot step on gradients that are there.
     """
-    wants = [name for name, one in signature(opt.step).parameters.items() if _is_needed(one)]
+    of_class: Optional[Callable[..., object]] = getattr(type(opt), "step", None)
+    if of_class is None:
+        parameters = list(signature(opt.step).parameters.items())
+    else:  # a scheduler of torch has put its own on the instance, which takes self once more
+        parameters = list(signature(of_class).parameters.items())[1:]
+    wants = [name for name, one in parameters if _is_needed(one)]
     if wants:
         raise LoopError(
             f"{type(opt).__name__}.step wants {', '.join(wants)}: it computes the loss of a batch several times in one "
