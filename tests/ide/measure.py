@@ -19,7 +19,7 @@ from typing import Final, Mapping, Sequence
 
 import attrs
 from marks import PLAIN, Mark, all_marks, marks_of
-from measuring import Result, copy_files, measure
+from completing import Result, copy_files, measure
 from servers import SERVERS
 from shortfalls import SHORTFALLS
 

@@ -11,7 +11,7 @@ from typing import Iterable
 import pytest
 from marks import Mark, all_marks
 from measure import DOCUMENT, Measured, counts_table, measured, shortfalls_table, sources_table
-from measuring import Result
+from completing import Result
 from servers import SERVERS
 from shortfalls import SHORTFALLS, Limit
 

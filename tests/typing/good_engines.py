@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Optional
 
@@ -17,6 +18,7 @@ from typedcb.engines import DDP, FSDP, TorchEngine
 from typedcb.ranks import Where, here
 
 
+@dataclass(frozen=True)
 class OnMain(AnyCallback):
     ranks: ClassVar[Where] = "main"
 
