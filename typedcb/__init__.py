@@ -4,22 +4,28 @@ What is where, and which way imports go (a module imports only from lines above 
 
     outcomes, errors        what a hook may answer; what can go wrong
     ranks                   the processes of a fit, as a callback may ask of them
-    tree, store             state as plain values; checkpoints on the disk
+    showing, codes          how things show themselves; the codes of the mistakes that are found in the source
+    tree, store             state as plain values; checkpoints on the disk; with locks and together
     events                  what a hook is given: one immutable class per event
     hooks, rules            one Protocol per hook; what makes a class a sound callback
     cell, callback          state that changes; the base of all callbacks
+    check                   mistakes that no type checker sees, found in the source
+    answers                 what a callback's hooks may answer, read from their return types
     dispatch, attach        callbacks become a plan, and an event is folded through it
-    scopes, turns, loop     the training loop as types; turns within a batch
+    agreement               what several processes decide together
+    scopes, turns           a batch as types; turns of objectives within it
+    data, device, engine    what a loop is fed with, and what it computes on
+    loop                    the training loop as types
     objective               one of several that a loop trains: a model, its optimizer and its callbacks
-    data, device, needs     what the loop is fed with, and what a callback may ask of what runs it
-    state                   what is saved of a learner, and how it is given back; with randomness and values
+    needs                   what a callback may ask of what runs it; with portrait and summary, what a learner shows
+    hosted                  a fit in somebody else's trainer
+    state                   what is saved and how it is given back; with loaders, randomness, values and trained
     callbacks               the ready-made ones
-    learner                 a model, its data, its loss and its optimizer on that loop
-    trace, explain          a recording of what happens; in what order callbacks run, and why
+    learner, loop_parts     a model, its data, its loss and its optimizer on that loop, or for a loop of one's own
     engines                 several processes
-    interop                 callbacks of other systems
-    check, mypy             mistakes that no type checker sees, found in the source; the same as a mypy plugin
-    cli                     the command line
+    trace, explain          a recording of what happens; in what order callbacks run, and why
+    interop                 other trainers, and callbacks of other systems
+    cli, mypy               the command line; `check` as a mypy plugin
 
 Everything is loaded when it is first asked for, so that `import typedcb` by itself is quick: the mypy plugin does so in
 each run of mypy.
