@@ -47,6 +47,11 @@ hosts:
 		-r tests/interop/hosts-requirements.txt -c constraints.txt -e '.[checkpoint]' pytest hypothesis attrs mypy
 	$(HOSTS)/bin/python -m pytest -q tests/interop/hosting
 	$(HOSTS)/bin/python -m pytest -q tests/docs -k docs/hosts/
+	test -x $(HOSTS)-fastai/bin/python || $(PYTHON) -m venv $(HOSTS)-fastai
+	$(HOSTS)-fastai/bin/python -m pip install --quiet --disable-pip-version-check \
+		fastai==2.8.12 -e '.[checkpoint]' pytest hypothesis attrs mypy
+	$(HOSTS)-fastai/bin/python -m pytest -q tests/interop/hosting -k fastai
+	$(HOSTS)-fastai/bin/python -m pytest -q tests/docs -k docs/hosts/fastai
 
 # The plugin in the oldest mypy that it works with, in an environment of its own.
 oldest-mypy: $(READY)

@@ -133,6 +133,7 @@ TITLES: Final[Mapping[str, str]] = {
     "ignite": "[Ignite](hosts/ignite.md)",
     "skorch": "[skorch](hosts/skorch.md)",
     "transformers": "[Hugging Face](hosts/transformers.md)",
+    "fastai": "[fastai](hosts/fastai.md)",
     "ignite_engine": "Ignite, own step function",
     "transformers_own_loss": "Hugging Face, the model's own loss",
     "transformers_callback": "Hugging Face, without the mixin",

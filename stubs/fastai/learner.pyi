@@ -22,6 +22,8 @@ class Learner:
     lr: Union[float, slice]
     cbs: MutableSequence[Callback]
     path: Path
+    model_dir: Union[str, Path]
+    dl: Iterable[Any]
     xb: tuple[Any, ...]  # Any: inputs of any kind
     yb: tuple[Any, ...]
     pred: Any

@@ -38,10 +38,12 @@ TEXTS = BatchFormat[dict[str, Tensor], Tensor](
 
 if TYPE_CHECKING:
     import lightning as L
+    from fastai.data.core import DataLoaders
+    from fastai.learner import Learner
     from skorch import NeuralNetClassifier
     from transformers import TrainingArguments
 
-    from typedcb.interop import ignite, lightning, skorch, transformers
+    from typedcb.interop import fastai, ignite, lightning, skorch, transformers
 
     stats = AvgStats(accuracy)
     hosted = lightning.host(
@@ -74,3 +76,4 @@ if TYPE_CHECKING:
         outputs=transformers.OutputFormat[Tensor](lambda out: out[1], lambda out, p: p),
     )
     transformers.TypedTrainer(model, TrainingArguments("runs"), callbacks=[texts]).train()
+    Learner(DataLoaders(), model, cbs=[fastai.host(stats, partial(GradientClip, clip=0.1))]).fit(3)

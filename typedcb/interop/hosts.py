@@ -110,3 +110,12 @@ def both(*hosts: Host) -> Host:
         if any(name in host.advice for host in hosts)
     }
     return Host(hosts[-1].name, answers, advice)
+
+
+FASTAI: Final = Host("fastai's Learner.fit", EVERYTHING)
+"""fastai v2: every hook, and whatever it may answer."""
+
+FASTAI_SEVERAL: Final = Host(
+    "fastai's Learner.fit over several processes", LIGHTNING_SEVERAL.answers, LIGHTNING_SEVERAL.advice
+)
+"""fastai over several processes: what one process decides alone, the others do not hear of."""

@@ -103,7 +103,7 @@ class Driver(ABC):
         return find_spec(self.package) is not None
 
 
-DRIVERS = ("lightning", "ignite", "skorch", "transformers")
+DRIVERS = ("lightning", "ignite", "skorch", "transformers", "fastai")
 """The trainers with all that an adapter gives; driving_NAME.py has the driver of each."""
 
 ALONE = ("ignite_engine", "transformers_own_loss", "transformers_callback")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from driving import Loader, driver
+from driving_fastai import learner_of as learner_of_fastai
 from driving_lightning import module_of, trainer_of
 from driving_skorch import net_of
 from driving_transformers import trainer_of as trainer_of_hf
@@ -245,3 +246,37 @@ def test_a_trainer_of_hugging_face_names_the_callbacks_that_changed(tmp_path: Pa
     (tmp_path / "checkpoint-5" / "typedcb.safetensors").write_bytes(b"no safetensors at all")
     with pytest.raises(CorruptCheckpointError, match=r"typedcb\.safetensors"):
         trainer_of_hf(TASK, host.hosting(AvgStats(accuracy)), **options).train(True)
+
+
+# ------------------------------------------------------------------------------------------------------------ fastai
+
+
+def load(learn: Any, name: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what numpy has to say of fastai
+        learn.load(name)
+
+
+def test_fastai_takes_a_fit_up(tmp_path: Path) -> None:
+    expected = straight("fastai").measured
+    host = driver("fastai")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what pandas has to say of fastai
+        from fastai.callback.tracker import SaveModelCallback  # noqa: PLC0415
+
+    saves = SaveModelCallback(every_epoch=True, with_opt=True, fname="m")
+    hosting = host.hosting(*Five().hostable, interrupting("begin_epoch", 2))
+    with pytest.raises(Oops):
+        learner_of_fastai(TASK, hosting, saves, path=tmp_path).fit(TASK.n_epochs)
+
+    again = Five()
+    learn = learner_of_fastai(TASK, host.hosting(*again.hostable), path=tmp_path)
+    load(learn, "m_1")
+    learn.fit(TASK.n_epochs, start_epoch=2)
+    assert again.measured == expected
+
+    afresh = Five()
+    learn = learner_of_fastai(TASK, host.hosting(*afresh.hostable), path=tmp_path)
+    load(learn, "m_1")
+    learn.fit(1)
+    assert len(afresh.rows.kept) == 1, "a fit that begins anew begins with what its cells begin with"

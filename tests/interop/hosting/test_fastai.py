@@ -1,0 +1,207 @@
+"""What is fastai's own: its exceptions, callbacks that are given to one fit, its optimizers, and accumulation."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import warnings
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from driving import driver
+from driving_fastai import learner_of, losses_of
+from five import TASK
+from recording import At, Recorder, answering, raising
+from torch.optim import LBFGS, SGD
+
+from typedcb import CallbackError, CancelBatch, Cancelled, Completed, Failed, LoopError, SkipStep, SkipZeroGrad
+from typedcb.callbacks import LR, ParamScheduler, SmoothLoss, linear
+
+
+@pytest.fixture(autouse=True)
+def _installed() -> None:
+    driver("fastai")
+
+
+def host(*callbacks: Any, **options: Any) -> Any:
+    return importlib.import_module("typedcb.interop.fastai").host(*callbacks, **options)
+
+
+def fastai(module: str) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what pandas has to say of fastai
+        return importlib.import_module(f"fastai.{module}")
+
+
+def test_callbacks_that_are_given_to_one_fit_are_of_that_fit() -> None:
+    told = Recorder()
+    learn = learner_of(TASK)
+    hosting = host(told)
+    learn.fit(1, cbs=[hosting])
+    learn.fit(1)
+    assert told.hooks.count("begin_fit") == told.hooks.count("after_fit") == 1
+    assert isinstance(hosting.outcome, Completed)
+    assert "fit" not in vars(learn)
+
+
+def test_after_an_error_in_such_a_fit_after_fit_comes_too() -> None:
+    error = ValueError("oops")
+    hosting = host(told := Recorder(), At("after_loss", raising(error), epoch=1))
+    with pytest.raises(ValueError, match=r"^oops"):
+        learner_of(TASK).fit(3, cbs=[hosting])
+    assert told.hooks[-1] == "after_fit"
+    assert isinstance(hosting.outcome, Failed)
+    assert hosting.outcome.error is error
+
+
+def test_an_error_in_one_of_fastais_own_callbacks_ends_the_fit_too() -> None:
+    base: Any = fastai("callback.core").Callback
+
+    def before_fit(self: Any) -> None:
+        raise ValueError("theirs")
+
+    hosting = host(told := Recorder())
+    learn = learner_of(TASK, hosting, type("Theirs", (base,), {"order": 90, "before_fit": before_fit})())
+    with pytest.raises(ValueError, match="theirs"):
+        learn.fit(1)
+    assert told.hooks == ["begin_fit", "after_fit"]
+    assert isinstance(hosting.outcome, Failed)
+
+
+def test_two_hosts_in_one_learner_are_refused() -> None:
+    with pytest.raises(CallbackError, match=r"several host\(\.\.\.\)"):
+        learner_of(TASK, host(SmoothLoss()), host(SmoothLoss()))
+
+
+def test_ways_to_train_that_have_no_place_for_callbacks_are_refused() -> None:
+    with pytest.raises(LoopError, match="LBFGS runs a batch several times"):
+        learner_of(TASK.count(opt=LBFGS), host(SmoothLoss())).fit(1)
+    mixed: Any = fastai("callback.fp16").MixedPrecision
+    with warnings.catch_warnings(), pytest.raises(LoopError, match="under MixedPrecision the gradients are scaled"):
+        warnings.simplefilter("ignore")  # there is no GPU
+        learner_of(TASK, host(SmoothLoss()), mixed()).fit(1)
+
+
+def test_an_epoch_that_fastai_skips_is_none() -> None:
+    hosting = host(told := Recorder())
+    learner_of(TASK, hosting).fit(3, start_epoch=1)
+    assert [(event.start_epoch, event.n_epochs) for event in told.of("begin_fit")] == [(1, 3)]
+    assert [event.epoch for event in told.of("begin_epoch")] == [1, 2]
+    assert [event.epoch for event in told.of("after_epoch")] == [1, 2]
+    assert isinstance(hosting.outcome, Completed)
+
+
+def test_an_end_that_fastai_decides_on_is_a_cancel() -> None:
+    core = fastai("callback.core")
+
+    def after_batch(self: Any) -> None:
+        if self.epoch == 1:
+            raise core.CancelFitException
+
+    hosting = host(told := Recorder())
+    learner_of(TASK, hosting, type("Stops", (core.Callback,), {"after_batch": after_batch})()).fit(3)
+    assert isinstance(hosting.outcome, Cancelled)
+    assert "CancelFitException" in hosting.outcome.cancel.reason
+    assert told.hooks[-3:] == ["after_batch", "after_cancel_train", "after_fit"]
+
+
+def test_fastais_own_exceptions_leave_the_order_of_events() -> None:
+    core = fastai("callback.core")
+
+    def before_batch(self: Any) -> None:
+        if self.iter == 1:
+            raise core.CancelBatchException
+
+    def after_pred(self: Any) -> None:
+        if self.iter == 3:
+            raise core.CancelTrainException if self.training else core.CancelValidException
+
+    theirs = type("Theirs", (core.Callback,), {"before_batch": before_batch, "after_pred": after_pred})()
+    hosting = host(told := Recorder())
+    learn = learner_of(TASK.count(n_epochs=1), hosting)
+    learn.fit(1, cbs=[theirs])
+    train = [seen.index for seen in told.seen if seen.hook == "begin_batch" and seen.phase == "train"]
+    assert train == [0, 2, 3]
+    assert told.hooks.count("begin_batch") == told.hooks.count("after_batch")
+    assert told.hooks[-3:] == ["after_validate", "after_epoch", "after_fit"]
+
+
+def test_accumulation_is_fastais_and_after_step_comes_with_real_steps() -> None:
+    accumulation: Any = fastai("callback.training").GradientAccumulation
+    told = Recorder()
+    bare = learner_of(TASK, accumulation(16))
+    hosted = learner_of(TASK, accumulation(16), host(told))
+    bare_losses, losses = losses_of(bare), losses_of(hosted)
+    bare.fit(2)
+    hosted.fit(2)
+    assert losses == bare_losses
+    assert [(event.epoch, event.index) for event in told.of("after_step")] == [(0, 1), (0, 3), (1, 0), (1, 2), (1, 4)]
+    assert len(told.of("after_backward")) == 10
+
+
+@pytest.mark.parametrize(("hook", "answer"), [("after_backward", SkipStep()), ("after_step", SkipZeroGrad())])
+def test_gradients_that_are_to_stay_do(hook: str, answer: object) -> None:
+    left: list[bool] = []
+    learn = learner_of(
+        TASK.count(n_epochs=1),
+        host(
+            At(hook, answering(answer), index=0),
+            At("begin_batch", lambda event: left.append(next(iter(learn.model.parameters())).grad is not None)),
+        ),
+    )
+    learn.fit(1)
+    assert left[:3] == [False, True, False]
+
+
+def test_fastais_own_optimizer_is_one_of_torchs_whose_groups_are_live() -> None:
+    own: Any = fastai("optimizer").SGD
+    rates: list[float] = []
+    hosting = host(
+        partial(ParamScheduler, param=LR, schedule=linear(0.5, 0.1)),
+        At("after_step", lambda event: rates.append(learn.opt.hypers[0]["lr"])),
+    )
+    learn = learner_of(TASK.count(n_epochs=1), hosting, opt_func=own, lr=0.3)
+    learn.fit(1)
+    assert rates[0] == pytest.approx(0.5)
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] < 0.3
+
+    adapter: Any = importlib.import_module("typedcb.interop.fastai").FastaiOptimizer(learn.opt)
+    weights = {id(weight) for weight in learn.model.parameters()}
+    assert {id(weight) for group in adapter.param_groups for weight in group["params"]} == weights
+    adapter.load_state_dict(adapter.state_dict())
+    with pytest.raises(LoopError, match=r"Learner\(splitter=\.\.\.\)"):
+        adapter.add_param_group({})
+
+
+def test_a_validation_and_predictions_outside_of_a_fit_are_none_of_the_callbacks() -> None:
+    hosting = host(told := Recorder())
+    learn = learner_of(TASK, hosting)
+    learn.validate()
+    assert told.hooks == []
+
+
+def test_a_copy_of_a_learner_has_callbacks_of_its_own() -> None:
+    hosting = host(SmoothLoss())
+    learn = learner_of(TASK, hosting, opt_func=partial(fastai("optimizer").OptimWrapper, opt=SGD))
+    vars(learn).pop("logger")
+    other = copy.deepcopy(learn)
+    other.logger = lambda *args: None
+    other.fit(1)
+    [theirs] = [cb for cb in other.cbs if type(cb) is type(hosting)]
+    assert theirs is not hosting
+    assert theirs.learn is other
+    assert theirs.get(SmoothLoss).count.value == len(TASK.train)
+    assert hosting.get(SmoothLoss).count.value == 0
+
+
+def test_a_batch_that_is_cancelled_is_cancelled_for_fastai_too() -> None:
+    core = fastai("callback.core")
+    cancelled: list[int] = []
+    base = type("Looks", (core.Callback,), {"after_cancel_batch": lambda self: cancelled.append(self.iter)})
+    learn = learner_of(TASK, host(At("after_pred", answering(CancelBatch()), epoch=0, index=1, phase="train")), base())
+    learn.fit(1)
+    assert cancelled == [1]
+    assert torch.isfinite(learn.loss) if learn.loss is not None else True

@@ -1,0 +1,434 @@
+"""Typed callbacks in a fastai Learner, version 2.
+
+    learn = Learner(dls, model, cbs=[host(AvgStats(accuracy), partial(GradientClip, clip=0.1))])
+
+fastai's events are those of typedcb under other names, and its exceptions do what answers do here. What it lacks is an
+event after an error: so `fit` of the learner is wrapped, and `save` and `load` are, which take the cells along.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final, Generic, Optional, Sequence, Sized, cast
+
+import torch.distributed
+from torch.optim import LBFGS, Optimizer
+from typing_extensions import Never, override
+
+from ..errors import CallbackError, LoopError
+from ..events import P, X, Y
+from ..extras import require
+from ..hosted import Hostable, HostedCursor
+from ..scopes import BACKWARD, BEGUN, ENDED, LOSS, PREDICTED, SKIPPED
+from ..state import OnMismatch
+from .cells_file import SUFFIX, read_cells, write_cells
+from .hosting import Hosting
+from .hosts import FASTAI, FASTAI_SEVERAL
+
+require("fastai", extra="fastai")
+
+from fastai.callback.core import (  # noqa: E402
+    Callback,
+    CancelBackwardException,
+    CancelBatchException,
+    CancelEpochException,
+    CancelFitException,
+    CancelTrainException,
+    CancelValidException,
+)
+from fastai.learner import Learner  # noqa: E402
+
+
+def host(*callbacks: Hostable[X, Y, P], on_mismatch: Optional[OnMismatch] = None) -> FastaiCallbacks[X, Y, P]:
+    """One callback of fastai that hosts typed ones: `Learner(dls, model, cbs=[host(AvgStats(accuracy))])`.
+
+    Args:
+        *callbacks: Instances, and factories that are called with the model and the optimizer when a fit begins.
+        on_mismatch: What of a saved state may be left out where it does not fit, by the name of a callback's class.
+
+    Raises:
+        CallbackError: One is neither a callback nor a factory.
+        DependencyError: What one depends on is missing, or there is a circle.
+    """
+    return FastaiCallbacks(callbacks, on_mismatch)
+
+
+class FastaiCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
+    """Typed callbacks, as one callback of fastai; `host` makes it. It runs after fastai's own ones, which it leaves be.
+
+    Args:
+        callbacks: Instances and factories.
+        on_mismatch: What of a saved state may be left out where it does not fit.
+    """
+
+    order: float = 80
+    """After SkipToEpoch, so that an epoch that is skipped is none here; and after all that changes a batch."""
+
+    def __init__(self, callbacks: Sequence[Hostable[X, Y, P]], on_mismatch: Optional[OnMismatch] = None) -> None:
+        self._nested = 0
+        super().__init__(FASTAI, callbacks, on_mismatch)
+        self._turn: Optional[HostedCursor[X, Y, P]] = None
+        self._epoch = 0
+        self._done = 0
+        self._epoch_runs = False
+        self._valid_runs = False
+        self._ends_epoch = False
+
+    @override
+    def __setattr__(self, name: str, value: object) -> None:
+        """Sets an attribute, without a look at the learner's each time.
+
+        fastai sets `learn` when the callback is attached, and to None when it is removed: also after an error in a fit
+        that was given it by fit(cbs=...).
+        """
+        if name == "learn":
+            self._attach(cast("Optional[Learner]", value))
+        object.__setattr__(self, name, value)
+
+    @override
+    def __call__(self, event_name: str) -> object:
+        """Does what an event asks for. fastai's own would put another message into an error."""
+        if event_name == "before_fit" and self._fit is not None:
+            self._nested += 1  # somebody validates in the middle of the fit
+        if self._nested:
+            self._nested -= event_name == "after_fit"
+            return None
+        handler = getattr(type(self), event_name, None)
+        return None if handler is None or not self.run else handler(self)
+
+    def _attach(self, learn: Optional[Learner]) -> None:
+        if learn is None:
+            self._leave(sys.exc_info()[1])
+            for name in _WRAPPED if self.learn is not None else ():
+                vars(self.learn).pop(name, None)
+        elif any(isinstance(other, FastaiCallbacks) for other in learn.cbs):
+            raise CallbackError(
+                "this learner has several host(...): put all typed callbacks into one, so that they know each other."
+            )
+        else:
+            for name, wrapper in _WRAPPED.items():
+                vars(learn)[name] = partial(wrapper, learn, self)
+
+    # ------------------------------------------------------------------------------------------- the fit and its epochs
+
+    def before_fit(self) -> None:
+        """Refuses what cannot be hosted, and fires begin_fit."""
+        learn = self._here()
+        if not _fits(learn):  # it validates or predicts
+            return
+        _check_learner(learn)
+        several = torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1
+        self._hosted_by(FASTAI_SEVERAL if several else FASTAI)
+        self._epoch_runs = self._valid_runs = self._ends_epoch = False
+        skips = [cb for cb in learn.cbs if type(cb).__name__ == "SkipToEpoch"]
+        start = max((cast(int, vars(cb)["_skip_to"]) for cb in skips), default=0)
+        if not start:
+            self._waiting = None  # a fit that begins anew, whatever was loaded before
+        self._done = start
+        if self._begin(learn.model, _optimizer(learn.opt), learn.n_epoch, start).cancelled:
+            raise CancelFitException
+
+    def before_epoch(self) -> None:
+        """Fires begin_epoch."""
+        fit = self._fit
+        if fit is not None:
+            self._epoch = self._here().epoch
+            self._ends_epoch = False
+            self._epoch_runs = fit.begin_epoch(self._epoch)
+            self._heed_fit()
+            if not self._epoch_runs:
+                raise CancelEpochException
+
+    def before_train(self) -> None:
+        """Begins the pass over the training data."""
+        if self._fit is not None:
+            self._fit.begin_pass("train", self._epoch, _count(self._here().dl))
+            self._turn = self._fit.batch
+
+    def after_train(self) -> None:
+        """Ends it."""
+        if self._fit is not None:
+            self._turn = None
+            self._fit.end_pass()
+            self._heed_fit()
+
+    def after_epoch(self) -> None:
+        """Fires after_epoch."""
+        self._done = self._epoch + 1
+        if self._fit is not None and self._epoch_runs:
+            self._ends_epoch = self._epoch_runs = False
+            self._end_epoch(self._epoch)
+            self._heed_fit()
+
+    def after_fit(self) -> None:
+        """Fires after_fit."""
+        if self._fit is not None:
+            self._turn = None
+            complete = self._done >= self._here().n_epoch
+            self._end(early="" if complete else "fastai ended the fit early, by a CancelFitException")
+
+    # --------------------------------------------------------------------------------------------------- the validation
+
+    def before_validate(self) -> None:
+        """Fires begin_validate; not outside of a fit, and not where there are no validation data."""
+        fit = self._fit
+        if fit is None:
+            return
+        n_batches = _count(self._here().dl)
+        if n_batches == 0:
+            raise CancelValidException
+        self._valid_runs = self._epoch_runs and fit.begin_pass("valid", self._epoch, n_batches)
+        self._turn = fit.batch if self._valid_runs else None
+        self._heed_fit()
+        if not self._valid_runs:
+            raise CancelValidException
+
+    def after_validate(self) -> None:
+        """Fires after_validate."""
+        fit = self._fit
+        if fit is not None:
+            self._ends_epoch = self._epoch_runs
+            self._turn = None
+            if self._valid_runs:
+                self._valid_runs = False
+                fit.end_pass()
+            self._heed_fit()
+
+    # ------------------------------------------------------------------------------------------------------ the batches
+
+    def before_batch(self) -> None:
+        """Fires begin_batch."""
+        fit = self._fit
+        if fit is None or self._turn is None:
+            return
+        learn = self._here()
+        xb, yb = _one(learn.xb), _one(learn.yb)
+        fit.begin_batch(learn.iter, xb, yb)
+        turn = self._turn
+        if turn.stage >= SKIPPED:
+            raise CancelBatchException
+        if turn.xb is not xb:
+            learn.xb = _several(turn.xb, learn.xb)
+        if turn.yb is not yb:
+            learn.yb = _several(turn.yb, learn.yb)
+
+    def after_pred(self) -> None:
+        """Fires after_pred."""
+        turn = self._turn
+        if turn is not None and turn.stage == BEGUN:
+            learn = self._here()
+            turn.predicted(learn.pred)
+            if turn.stage != PREDICTED:
+                raise CancelBatchException
+            learn.pred = turn.pred
+
+    def after_loss(self) -> None:
+        """Fires after_loss, of what backward begins at."""
+        turn = self._turn
+        if turn is not None and turn.stage == PREDICTED:
+            learn = self._here()
+            given = learn.loss_grad
+            turn.lost(given)
+            if turn.cancelled:
+                raise CancelBatchException
+            if turn.value is not given:
+                learn.loss_grad = turn.value
+                learn.loss = turn.value.clone()
+
+    def before_backward(self) -> None:
+        """Skips backward where a callback has asked for that."""
+        if self._turn is not None and self._turn.stage != LOSS:
+            raise CancelBackwardException
+
+    def after_backward(self) -> None:
+        """Fires after_backward."""
+        turn = self._turn
+        if turn is not None and turn.stage == LOSS:
+            turn.backward_done()
+            if turn.drops_gradients():
+                self._parts.opt.zero_grad()
+
+    def before_step(self) -> None:
+        """Skips the step where a callback has asked for that; the gradients stay, as in GradientAccumulation."""
+        if self._turn is not None and self._turn.stage != BACKWARD:
+            raise CancelBatchException
+
+    def after_step(self) -> None:
+        """Fires after_step."""
+        turn = self._turn
+        if turn is not None and turn.stage == BACKWARD and not turn.stepped():
+            raise CancelBatchException  # what is left of the batch is zeroing the gradients
+
+    def after_batch(self) -> None:
+        """Fires after_batch, and ends the pass where a callback has asked for that."""
+        fit, turn = self._fit, self._turn
+        if fit is None or turn is None or turn.stage == ENDED:
+            return
+        fit.close_batch()
+        if fit.cut_short:
+            self._heed_fit()
+            raise CancelTrainException if turn.phase == "train" else CancelValidException
+
+    # ------------------------------------------------------------------------------------------------------ small parts
+
+    @override
+    def state_dict(self) -> dict[str, object]:
+        """The cells, and how far the fit is: a string, and tensors by name.
+
+        What is saved as an epoch ends is of an epoch that has ended: after_epoch fires before.
+
+        Raises:
+            StateError: A cell holds what no checkpoint can hold.
+        """
+        if self._ends_epoch:
+            self._end_epoch(self._epoch)
+        return super().state_dict()
+
+    def _here(self) -> Learner:
+        if self.learn is None:
+            raise LoopError("it is attached to no learner: learn.add_cb does that.")
+        return self.learn
+
+    def _heed_fit(self) -> None:
+        if self._fit is not None and self._fit.cancelled:
+            raise CancelFitException
+
+    def _leave(self, error: Optional[BaseException] = None) -> None:
+        """Ends the fit that is under way, if one is."""
+        self._turn = None
+        self._nested = 0
+        self._ends_epoch = False
+        self._end(error, early="" if error else "fastai left the fit before its end")
+
+
+# Any: what the learner's own methods take and give.
+
+
+def _fit(learn: Learner, hosting: FastaiCallbacks[Any, Any, Any], *args: Any, **kwargs: Any) -> None:
+    """A learner's fit, with after_fit in any case."""
+    try:
+        type(learn).fit(learn, *args, **kwargs)
+    except BaseException as error:
+        hosting._leave(error)
+        raise
+    hosting._leave()
+
+
+def _save(learn: Learner, hosting: FastaiCallbacks[Any, Any, Any], file: Any, **kwargs: Any) -> Any:
+    """A learner's save, with the cells in a file beside."""
+    state = hosting.state_dict()  # first: it may end the epoch
+    saved: Any = type(learn).save(learn, file, **kwargs)
+    write_cells(state, Path(saved).with_suffix(SUFFIX))
+    return saved
+
+
+def _load(learn: Learner, hosting: FastaiCallbacks[Any, Any, Any], file: Any, **kwargs: Any) -> Any:
+    """A learner's load, with the cells that are beside, for a fit that is taken up."""
+    loaded: Any = type(learn).load(learn, file, **kwargs)
+    beside = (Path(learn.path) / learn.model_dir / Path(file)).with_suffix(SUFFIX)
+    if beside.is_file():
+        hosting.load_state_dict(read_cells(beside))
+    return loaded
+
+
+_WRAPPED: Final = {"fit": _fit, "save": _save, "load": _load}
+"""What wraps a learner's methods, on the instance, while the callbacks are its."""
+
+
+def _one(parts: Any) -> Any:
+    """What a tuple of one holds, or a tuple of several; fastai has tuples of either."""
+    return parts[0] if len(parts) == 1 else parts
+
+
+def _several(part: Any, before: Any) -> Any:
+    return (part,) if len(before) == 1 else part
+
+
+class _Group(dict[str, Any]):
+    """A group of parameters whose settings are fastai's."""
+
+    def __init__(self, params: object, hypers: dict[str, Any]) -> None:
+        super().__init__(hypers, params=params)
+        self._hypers = hypers
+
+    @override
+    def __getitem__(self, name: str) -> Any:
+        return self._hypers[name] if name in self._hypers else super().__getitem__(name)
+
+    @override
+    def __setitem__(self, name: str, value: Any) -> None:
+        if name in self._hypers:
+            self._hypers[name] = value
+        super().__setitem__(name, value)
+
+
+class FastaiOptimizer(Optimizer):
+    """fastai's own optimizer as one of torch's: its groups are live, and have fastai's names (`mom`, `wd`).
+
+    Args:
+        opt: fastai's.
+    """
+
+    def __init__(self, opt: Any) -> None:
+        self.opt = opt
+        self.param_groups = [_Group(list(params), hypers) for params, hypers in zip(opt.param_lists, opt.hypers)]  # noqa: B905
+        self.state = opt.state
+
+    @override
+    def step(self, closure: Any = None) -> Any:
+        """Changes the parameters by their gradients."""
+        self.opt.step()
+
+    @override
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drops the gradients."""
+        self.opt.zero_grad()
+
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        """Its state, as fastai has it."""
+        return cast("dict[str, Any]", self.opt.state_dict())
+
+    @override
+    def load_state_dict(self, state_dict: Any) -> None:
+        """Takes fastai's state."""
+        self.opt.load_state_dict(state_dict)
+
+    @override
+    def add_param_group(self, param_group: dict[str, Any]) -> Never:
+        """Refused: fastai splits a model into groups once."""
+        raise LoopError("fastai splits a model into groups when the optimizer is made: use Learner(splitter=...).")
+
+
+def _optimizer(opt: Any) -> Optimizer:
+    """The optimizer of torch that a learner's wraps, or fastai's own as one of torch's."""
+    inner = cast("dict[str, object]", vars(opt)).get("opt")
+    return inner if isinstance(inner, Optimizer) else FastaiOptimizer(opt)
+
+
+def _fits(learn: Learner) -> bool:
+    """Whether it is in fit: fastai tells of the begin of a fit when it validates or predicts too."""
+    frame: Optional[FrameType] = sys._getframe()
+    while frame is not None:
+        if frame.f_code is Learner.fit.__code__ and frame.f_locals.get("self") is learn:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _check_learner(learn: Learner) -> None:
+    """Refuses ways to train that have no place for typed callbacks."""
+    if any(type(cb).__name__ in ("MixedPrecision", "NonNativeMixedPrecision") for cb in learn.cbs):
+        raise LoopError("under MixedPrecision the gradients are scaled where a callback sees them: train without it.")
+    if isinstance(_optimizer(learn.opt), LBFGS):
+        raise LoopError("LBFGS runs a batch several times in one step, and a typed callback hears of each batch once.")
+
+
+def _count(batches: object) -> Optional[int]:
+    try:
+        return len(cast(Sized, batches))
+    except TypeError:
+        return None
