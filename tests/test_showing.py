@@ -139,6 +139,7 @@ def test_what_is_shown_is_text_and_never_markup() -> None:
         (list(range(9)), "[0, 1, 2, 3, 4, 5, …]"),
         ("x" * 200, "'" + "x" * 78 + "…"),
         (torch.zeros((), device="meta"), "float32[] on meta"),
+        (torch.nn.Sequential(torch.nn.ReLU()), "Sequential( (0): ReLU() )"),
     ],
 )
 def test_values_are_shown_on_one_line(value: object, text: str) -> None:

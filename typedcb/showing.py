@@ -108,7 +108,7 @@ def brief(value: object, longest: int = 80) -> str:
         return _cut(f"({inside})" if isinstance(value, tuple) else f"[{inside}]", longest)
     if _is_dict(value):
         return _cut("{" + ", ".join(f"{name!r}: {brief(item)}" for name, item in value.items()) + "}", longest)
-    return _cut(repr(value), longest)
+    return _cut(" ".join(repr(value).split()), longest)  # a module's is of many lines
 
 
 def _brief_tensor(tensor: Tensor) -> str:

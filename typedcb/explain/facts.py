@@ -99,7 +99,7 @@ class Explained:
 
 @attrs.frozen
 class Explanation:
-    """Callbacks in the order in which they run, and why; `print` it, or show it in a notebook."""
+    """Callbacks in the order in which they run, and why; `rich.print` it, or show it in a notebook."""
 
     subject: str
     """What they belong to."""
