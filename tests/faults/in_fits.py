@@ -647,8 +647,8 @@ RUNNING: Final = (
         "F10",
         "one of several processes that train together fails",
         "survived",
-        "with `TorchEngine` the others end too, by a `PeerError` with the first error's words and its place; one that is "
-        "killed is named",
+        "with `TorchEngine` the others end too, by a `PeerError` with the first error's words and its place; one that "
+        "is killed is named",
         tests=(
             "tests/engines/test_engines.py::test_an_error_of_one_rank_ends_the_others_with_its_name_and_place",
             "tests/engines/test_engines.py::test_a_rank_that_is_killed_ends_the_others_and_is_named",

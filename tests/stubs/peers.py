@@ -29,7 +29,8 @@ PEERS: Final[Mapping[str, str]] = {
 """The packages whose stubs are compared: how each is imported, and how it is installed."""
 
 TYPED: Final = ("lightning", "ignite", "transformers")
-"""Those that bring types: development does not install Lightning and transformers, and Ignite leaves its handlers and batches open."""
+"""Those that bring types: development does not install Lightning and transformers, and Ignite leaves its handlers and
+batches open."""
 
 
 def check(*packages: str, python: str = sys.executable, stubs: Path = STUBS) -> str:
