@@ -112,8 +112,8 @@ class BatchPlan(Generic[X, Y, P]):
     after_step: Listeners[AfterStep[X, Y, P]]
     after_cancel_batch: Listeners[AfterCancelBatch[X, Y, P]]
     after_batch: Listeners[AfterBatch[X, Y, P]]
-    backward: Optional[Callable[[Tensor], object]] = None
-    """How the gradients are computed, where torch's own backward is not all of it."""
+    backward: Optional[Callable[[Tensor], Optional[Cancel]]] = None
+    """How the gradients are computed, where torch's own backward is not all of it; a Cancel for gradients of no use."""
 
 
 @attrs.frozen

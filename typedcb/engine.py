@@ -19,6 +19,7 @@ from .device import device_of
 from .dispatch import Plan
 from .events import P, X, Y
 from .ranks import Alone
+from .scopes import Steps
 
 Forward: TypeAlias = Callable[..., Any]  # Any: what a module takes and makes is its own
 """Calls a model in training."""
@@ -46,6 +47,14 @@ class Engine(Electorate, Protocol):
 
         Args:
             model: A model that has been prepared.
+        """
+        ...
+
+    def steps(self, opt: Steps, /) -> Steps:
+        """What steps in place of an optimizer, or the optimizer itself; asked for in each epoch, before `forward`.
+
+        Args:
+            opt: The optimizer over the model's parameters.
         """
         ...
 
@@ -117,6 +126,10 @@ class OneDevice(Alone):
     def forward(self, model: nn.Module, /) -> Forward:
         """The model itself."""
         return model
+
+    def steps(self, opt: Steps, /) -> Steps:
+        """The optimizer itself."""
+        return opt
 
     def before_evaluating(self, model: nn.Module, /) -> None:
         """Nothing."""

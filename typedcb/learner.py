@@ -236,11 +236,11 @@ class Learner(Generic[X_co, Y_co, P_co, M_co]):
             self._scope(n_epochs, resume, on_mismatch) as fit,
         ):
             for epoch in fit.epochs():
-                forward = engine.forward(model)
+                opt, forward = engine.steps(self.opt), engine.forward(model)
                 for batch in epoch.train(placed(self._data.train_dl, self._device)):
                     out = batch.pred(forward(batch.xb))
                     if not out.cancelled:
-                        out.loss(loss_func(out.pred, out.yb)).backward().step(self.opt)
+                        out.loss(loss_func(out.pred, out.yb)).backward().step(opt)
                 self._check_alive(fit)
                 if self._data.has_valid:
                     engine.before_evaluating(model)

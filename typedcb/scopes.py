@@ -606,12 +606,14 @@ class _OfEngine(_Training[X, Y, P]):
         if self.stage != LOSS or self.plan.backward is None:
             return super().backward()
         try:
-            self.plan.backward(self._loss)
+            cancel = self.plan.backward(self._loss)
         except Exception as error:
             check_graph(self._loss, error)
             raise
         self.stage = BACKWARD
-        if self.hears_backward:
+        if cancel is not None:
+            self._stop(CANCELLED, cancel)
+        elif self.hears_backward:
             self._fire_after_backward()
         return self
 

@@ -27,6 +27,7 @@ from typedcb import (
     CancelTrain,
     Completed,
     DataBunch,
+    EngineError,
     Learner,
     Series,
     SkipBackward,
@@ -34,7 +35,16 @@ from typedcb import (
     SkipValidate,
     series,
 )
-from typedcb.callbacks import AvgStats, Checkpoint, CSVLogger, EarlyStopping, GradientClip, SmoothLoss, accuracy
+from typedcb.callbacks import (
+    AvgStats,
+    Checkpoint,
+    CSVLogger,
+    EarlyStopping,
+    GradientAccumulation,
+    GradientClip,
+    SmoothLoss,
+    accuracy,
+)
 from typedcb.engines import DDP, FSDP, TorchEngine
 from typedcb.trace import Trace, read
 
@@ -53,7 +63,7 @@ def data() -> DataBunch[Tensor, Tensor]:
     return DataBunch(train, DataLoader(TensorDataset(SAMPLES[:33], CLASSES[:33]), batch_size=8))
 
 
-def learner(engine: TorchEngine, *cbs: Any, cb_funcs: Any = (), opt: Any = None) -> Learner[Tensor, Tensor, Tensor]:
+def learner(engine: Any, *cbs: Any, cb_funcs: Any = (), opt: Any = None) -> Learner[Tensor, Tensor, Tensor]:
     opt = opt or partial(torch.optim.SGD, lr=0.5, momentum=0.9)
     return Learner(model(), data(), F.cross_entropy, opt, cbs=list(cbs), cb_funcs=list(cb_funcs), engine=engine)
 
@@ -282,21 +292,62 @@ def failing(how: str, timeout: str = "60") -> dict[str, Any]:
     return {}
 
 
-def accelerated(what: str) -> dict[str, Any]:
+def accelerated() -> dict[str, Any]:
     from accelerate import Accelerator  # noqa: PLC0415  # the other programs need none of it
+    from accelerate.state import AcceleratorState  # noqa: PLC0415  # as said
     from accelerate.utils import FullyShardedDataParallelPlugin  # noqa: PLC0415  # as said
 
     from typedcb.engines import AccelerateEngine  # noqa: PLC0415  # as said
 
-    plugin: Any = FullyShardedDataParallelPlugin(fsdp_version=2) if what == "fsdp" else None
-    with AccelerateEngine(Accelerator(cpu=True, fsdp_plugin=plugin), processes=2, timeout=60) as engine:
+    found: dict[str, Any] = {}
+    plugin: Any = FullyShardedDataParallelPlugin(fsdp_version=2)
+    try:
+        AccelerateEngine(Accelerator(cpu=True, fsdp_plugin=plugin), processes=2, timeout=60)
+    except EngineError as error:
+        found["fsdp"] = str(error)
+    for variable in [name for name in os.environ if "FSDP" in name]:
+        del os.environ[variable]
+    for precision in ("no", "bf16"):
+        AcceleratorState._reset_state()  # and not the processes
+        torch.manual_seed(0)
+        engine = AccelerateEngine(Accelerator(cpu=True, mixed_precision=precision), processes=2, timeout=60)
         stats = AvgStats(accuracy)
-        learn: Any = Learner(
-            model(), data(), F.cross_entropy, partial(torch.optim.SGD, lr=0.5, momentum=0.9), cbs=[stats], engine=engine
-        )
+        learn: Any = learner(engine, stats, cb_funcs=[partial(GradientClip, clip=1.0)])
         learn.model[2].p = 0.0
+        inside: list[str] = []
+        learn.model[0].register_forward_hook(lambda *args, inside=inside: inside.append(str(args[2].dtype)))
         learn.fit(2)
-        return {"row": stats.row, "weights": weights(learn)}
+        found[precision] = {"row": stats.row, "weights": weights(learn), "inside": sorted(set(inside))}
+    return found
+
+
+def deepspeed() -> dict[str, Any]:
+    """DeepSpeed beside what it has to be the same as, in one process: on CPUs accelerate does not let it have more."""
+    os.environ["ACCELERATE_USE_DEEPSPEED"] = "true"
+    from accelerate import Accelerator  # noqa: PLC0415  # the other programs need none of it
+    from accelerate.utils import DeepSpeedPlugin  # noqa: PLC0415  # as said
+
+    from typedcb.engines import AccelerateEngine  # noqa: PLC0415  # as said
+
+    accelerator = Accelerator(deepspeed_plugin=DeepSpeedPlugin(zero_stage=0))
+    found: dict[str, Any] = {"kind": accelerator.distributed_type.value}
+    for name, factory in (("clip", partial(GradientClip, clip=1.0)), ("sum", partial(GradientAccumulation, n=2))):
+        for engine in (AccelerateEngine(accelerator, processes=1), TorchEngine()):
+            torch.manual_seed(0)
+            learn: Any = learner(engine, cb_funcs=[factory])
+            learn.model[2].p = 0.0
+            learn.fit(2)
+            found[f"{name} {type(engine).__name__}"] = weights(learn)
+    return found
+
+
+def launched() -> dict[str, Any]:
+    from accelerate import Accelerator  # noqa: PLC0415  # the other programs need none of it
+
+    from typedcb.engines import AccelerateEngine  # noqa: PLC0415  # as said
+
+    AccelerateEngine(Accelerator(cpu=True), processes=2)
+    return {}
 
 
 def machines(folder: str) -> dict[str, Any]:
@@ -312,6 +363,8 @@ if __name__ == "__main__":
         "several": lambda folder: several(Path(folder)),
         "failing": failing,
         "accelerated": accelerated,
+        "launched": launched,
+        "deepspeed": deepspeed,
         "machines": machines,
     }
     print(json.dumps(programs[name](*arguments)))  # noqa: T201  # what the tests read

@@ -158,15 +158,38 @@ def test_without_anybody_saying_which_process_it_is_there_is_no_engine(monkeypat
         TorchEngine()
 
 
-def test_accelerate_that_shards_nothing_is_refused() -> None:
-    for one in launch(2, "accelerated", "fsdp", seconds=90):
-        assert "EngineError: FSDP was asked for (ACCELERATE_USE_FSDP is set), and accelerate does MULTI_CPU" in one.out
+@pytest.fixture(scope="module")
+def accelerated() -> list[dict[str, Any]]:
+    return said(launch(2, "accelerated"))
+
+
+def test_accelerate_that_shards_nothing_is_refused(accelerated: list[dict[str, Any]]) -> None:
+    for rank in accelerated:
+        assert "FSDP was asked for (ACCELERATE_USE_FSDP is set), and accelerate does MULTI_CPU" in rank["fsdp"]
+
+
+def test_two_processes_of_accelerate_give_the_figures_of_one(
+    one: dict[str, Any], accelerated: list[dict[str, Any]]
+) -> None:
+    for rank in accelerated:
+        assert rank["no"]["weights"] == pytest.approx(one["ddp"]["weights"], rel=2e-4, abs=1e-5)
+        assert rank["no"]["row"] == pytest.approx(one["ddp"]["row"][:3], rel=2e-4)
+
+
+def test_two_processes_of_accelerate_compute_in_the_precision_that_it_was_asked_for(
+    one: dict[str, Any], accelerated: list[dict[str, Any]]
+) -> None:
+    for rank in accelerated:
+        assert rank["no"]["inside"] == ["torch.float32"]
+        assert rank["bf16"]["inside"] == ["torch.bfloat16"]
+        assert rank["bf16"]["weights"] == accelerated[0]["bf16"]["weights"]
+        assert rank["bf16"]["weights"] == pytest.approx(one["ddp"]["weights"], rel=0.05, abs=0.05)
 
 
 def test_accelerate_that_starts_one_process_instead_of_two_is_refused() -> None:
     launcher = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
     done = subprocess.run(
-        [sys.executable, *launcher, str(HERE / "programs.py"), "accelerated", "ddp"],
+        [sys.executable, *launcher, str(HERE / "programs.py"), "launched"],
         env={name: value for name, value in environment(0, 1, free_port()).items() if "RANK" not in name},
         capture_output=True,
         text=True,

@@ -4,42 +4,57 @@ accelerator = Accelerator()
 engine = AccelerateEngine(accelerator, processes=2)
 learn = Learner(model, data, F.cross_entropy, opt_func, cbs=[AvgStats(accuracy)], engine=engine)
 
-accelerate wraps the model and computes the gradients, in the precision that it was asked for. The loaders are the
-learner's own, of each batch of which a rank has its share.
+accelerate says where the model is, wraps it, and computes the gradients, in the precision that it was asked for. The
+loaders are the learner's own, of each batch of which a rank has its share.
 """
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final, Optional
+from typing import TYPE_CHECKING, Any, Final, Iterator, Optional, Sequence
 
+import torch
 from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
+from torch.optim import Optimizer
 from typing_extensions import override
 
+from ..callback import SomeCallback
+from ..dispatch import Plan
 from ..engine import Device, Forward
 from ..errors import EngineError
+from ..events import P, X, Y
 from ..extras import require
+from ..outcomes import CancelBatch
+from ..scopes import Steps
+from .deepspeed import DeepSpeed, check_deepspeed
 from .distributed import DistributedEngine
 from .processes import Processes
 
 if TYPE_CHECKING:
-    import torch
     from accelerate import Accelerator
 
-_DELIVERED: Final = ("MULTI_CPU", "MULTI_GPU")
-"""The kinds of distribution of accelerate's that the engine's promises hold for."""
-
 _ASKED_FOR: Final = {
-    "ACCELERATE_USE_FSDP": ("FSDP",),
-    "ACCELERATE_USE_DEEPSPEED": ("DEEPSPEED",),
-    "ACCELERATE_USE_MEGATRON_LM": ("MEGATRON_LM",),
-    "ACCELERATE_USE_PARALLELISM_CONFIG": (),
+    "ACCELERATE_USE_FSDP": "FSDP",
+    "ACCELERATE_USE_DEEPSPEED": "DEEPSPEED",
+    "ACCELERATE_USE_MEGATRON_LM": "MEGATRON_LM",
+    "ACCELERATE_USE_PARALLELISM_CONFIG": "",
 }
 """What accelerate and its launcher leave in the environment where more than data parallelism was asked for."""
 
+_TORCH_SHARDS: Final = (
+    "TorchEngine(FSDP()) shards parameters, on the CPU too, and writes checkpoints without any pickle."
+)
+
+_REFUSED: Final = {
+    "FSDP": f"its shards would be unknown to the checkpoints of typedcb. {_TORCH_SHARDS}",
+    "MEGATRON_LM": "Megatron-LM brings forward, backward and step of its own, between which no callback can be called.",
+}
+"""The ways to distribute that contradict what callbacks are promised, and how. All others are accelerate's to do."""
+
 
 class AccelerateEngine(DistributedEngine):
-    """Several processes on an `Accelerator` that has been made, with data parallelism.
+    """The processes of an `Accelerator` that has been made, one or more, with data parallelism.
 
     What was asked of accelerate and what it does are compared: some of it accelerate passes over in silence.
     """
@@ -59,10 +74,14 @@ class AccelerateEngine(DistributedEngine):
         require("accelerate", extra="accelerate")
         _check(accelerator, processes)
         self._accelerator = accelerator
+        self._on_xla = accelerator.distributed_type.value == "XLA"
+        self._scaler: Optional[GradScaler] = accelerator.scaler
+        self._deepspeed = DeepSpeed(accelerator) if accelerator.distributed_type.value == "DEEPSPEED" else None
+        self._opt: Optional[Steps] = None
         self._wrapped: Optional[Forward] = None
         self._model: Optional[nn.Module] = None
         self._trained: tuple[bool, ...] = ()
-        super().__init__(Processes(timeout))
+        super().__init__(Processes(timeout, (accelerator.process_index, accelerator.num_processes)))
 
     @override
     def prepare(self, model: nn.Module, device: Device, /) -> torch.device:
@@ -73,7 +92,10 @@ class AccelerateEngine(DistributedEngine):
             device: Where it is to be; the accelerator's device by default.
         """
         model.to(self._accelerator.device if device is None else device)
-        return super().prepare(model, device)
+        where = super().prepare(model, device)
+        if self._accelerator.mixed_precision != "no":
+            self.forward(model)  # accelerate has the model itself run under autocast, in validations too
+        return where
 
     @override
     def forward(self, model: nn.Module, /) -> Forward:
@@ -86,30 +108,130 @@ class AccelerateEngine(DistributedEngine):
         if not any(trained):
             return model
         if self._wrapped is None or self._model is not model or trained != self._trained:
-            self._wrapped = self._accelerator.prepare_model(model)
+            if self._deepspeed is None:
+                self._wrapped = self._accelerator.prepare_model(model)
+            else:
+                self._wrapped = self._deepspeed.prepared(model, self._known_opt())
             self._model, self._trained = model, trained
         return self._wrapped
 
     @override
-    def backward(self, loss: Tensor) -> None:
-        """Has accelerate compute the gradients of the mean over all samples of all ranks.
+    def steps(self, opt: Steps, /) -> Steps:
+        """The optimizer itself, or what has DeepSpeed step; accelerate is told of it where it needs one.
+
+        Args:
+            opt: The optimizer over the model's parameters.
+
+        Raises:
+            EngineError: accelerate can do nothing with it.
+        """
+        if not (self._on_xla or self._scaler is not None or self._deepspeed is not None):
+            return opt
+        if not isinstance(opt, Optimizer):
+            raise EngineError(
+                f"accelerate works on the gradients of an optimizer of torch here, and {type(opt).__name__} is none."
+            )
+        if self._on_xla and opt is not self._opt:
+            self._accelerator.prepare_optimizer(opt, device_placement=False)
+        self._opt = opt
+        return opt if self._deepspeed is None else self._deepspeed
+
+    @override
+    def planned(self, plan: Plan[X, Y, P], callbacks: Sequence[SomeCallback], /) -> Plan[X, Y, P]:
+        """The plan of this rank.
+
+        Args:
+            plan: Whom to call at each event.
+            callbacks: All callbacks, which have to be the same on all ranks.
+
+        Raises:
+            EngineError: They are not, or one answers what accelerate cannot do.
+        """
+        if self._deepspeed is not None:
+            check_deepspeed(callbacks)
+        return super().planned(plan, callbacks)
+
+    @override
+    def broadcast(self, tensor: Tensor, /) -> None:
+        """Gives all ranks, in place, what a tensor of the first holds, by accelerate. Collective.
+
+        Args:
+            tensor: A tensor without a graph, where the model is.
+        """
+        from accelerate.utils import broadcast  # noqa: PLC0415  # optional, and slow to import
+
+        given: Tensor = broadcast(tensor)
+        if given is not tensor:  # of another kind of device than GPUs and CPUs
+            tensor.copy_(given)
+
+    @override
+    def backward(self, loss: Tensor) -> Optional[CancelBatch]:
+        """Has accelerate compute the gradients of the mean over all samples of all ranks, as true ones.
 
         Args:
             loss: The mean over this rank's own samples.
+
+        Returns:
+            What cancels the batch, where gradients of half precision have overflowed.
         """
-        self._accelerator.backward(loss if self._scale == 1.0 else loss * self._scale)
+        weighted = loss if self._scale == 1.0 else loss * self._scale
+        if self._scaler is not None:
+            return self._scaled_backward(weighted, self._scaler)
+        if self._deepspeed is not None:
+            self._deepspeed.backward(weighted)
+            return None
+        self._accelerator.backward(weighted)
+        if self._on_xla:
+            self._sum_on_xla()
+        return None
+
+    def _scaled_backward(self, loss: Tensor, scaler: GradScaler) -> Optional[CancelBatch]:
+        """Computes gradients scaled up, and scales them down: callbacks see true ones."""
+        opt = self._known_opt()
+        scale = scaler.get_scale()
+        for gradient in _gradients(opt):  # of a batch before this one, whose step was skipped
+            gradient.mul_(scale)
+        self._accelerator.backward(loss)
+        scaler.unscale_(opt)
+        scaler.update()
+        if scaler.get_scale() >= scale:
+            return None
+        return CancelBatch(f"the gradients overflowed float16 at a scale of {scale:g}")
+
+    def _sum_on_xla(self) -> None:
+        """Brings the ranks' gradients together now, which accelerate would do in its own step, behind the callbacks."""
+        self._accelerator.gradient_state.is_xla_gradients_synced = False
+        self._accelerator.clip_grad_norm_([*_parameters(self._known_opt())], float("inf"))
+
+    def _known_opt(self) -> Optimizer:
+        if not isinstance(self._opt, Optimizer):
+            raise EngineError(
+                "accelerate needs the optimizer here to compute gradients, and has none: in a loop of your own write "
+                "opt = engine.steps(opt) before the batches."
+            )
+        return self._opt
+
+
+def _parameters(opt: Optimizer) -> Iterator[Tensor]:
+    groups: Any = opt.param_groups  # Any: torch says dict[str, Any]
+    for group in groups:
+        yield from group["params"]
+
+
+def _gradients(opt: Optimizer) -> list[Tensor]:
+    return [parameter.grad for parameter in _parameters(opt) if parameter.grad is not None]
 
 
 def _check(accelerator: Accelerator, processes: int) -> None:
     """Compares what was asked for with what there is."""
     kind = accelerator.distributed_type.value
-    for name, kinds in _ASKED_FOR.items():
-        if os.environ.get(name, "false").lower() in ("1", "true") and kind not in kinds:
+    for name, delivers in _ASKED_FOR.items():
+        if os.environ.get(name, "false").lower() in ("1", "true") and kind != delivers:
             what = name.removeprefix("ACCELERATE_USE_")
             where = " on the CPU" if accelerator.device.type == "cpu" else ""
             raise EngineError(
                 f"{what} was asked for ({name} is set), and accelerate does {kind}{where}: it passes over what it "
-                f"cannot do there. TorchEngine(FSDP()) shards parameters, on the CPU too."
+                f"cannot do there. {_TORCH_SHARDS}"
             )
     if accelerator.num_processes != processes:
         raise EngineError(
@@ -117,25 +239,11 @@ def _check(accelerator: Accelerator, processes: int) -> None:
             f"starts one on the CPU, however many --num_processes says. torchrun --nproc-per-node {processes} "
             f"train.py starts as many, and an Accelerator takes them up."
         )
-    if kind not in _DELIVERED:
-        raise EngineError(
-            f"accelerate does {kind} here, and this engine delivers {' and '.join(_DELIVERED)}: "
-            + ("for one process leave the engine out." if processes == 1 else _WHY.get(kind, _WHY_OTHERS))
-        )
-    if accelerator.mixed_precision == "fp16":
-        raise EngineError(
-            "accelerate scales the loss for fp16 behind the callbacks' back, so that gradients would be clipped, and "
-            'steps skipped, by scaled values: take mixed_precision="bf16", or a MixedPrecision callback.'
-        )
+    if kind in _REFUSED:
+        raise EngineError(f"accelerate does {kind} here, and {_REFUSED[kind]}")
     if accelerator.gradient_accumulation_steps != 1:
         raise EngineError(
-            f"accelerate would accumulate gradients over {accelerator.gradient_accumulation_steps} batches behind the "
-            f"loop's back: take a GradientAccumulation callback."
+            f"accelerate would divide each loss by {accelerator.gradient_accumulation_steps}, its "
+            f"gradient_accumulation_steps, and the loop steps on each batch, unless a callback skips the step: take "
+            f"partial(GradientAccumulation, n={accelerator.gradient_accumulation_steps}), which does both."
         )
-
-
-_WHY: Final = {
-    "FSDP": "TorchEngine(FSDP()) shards parameters, and writes checkpoints of them without any pickle.",
-    "DEEPSPEED": "DeepSpeed steps inside of its backward, so that no SkipStep could be honoured.",
-}
-_WHY_OTHERS: Final = "the failure of a rank could not be told to the others there."

@@ -21,7 +21,9 @@ from ..dispatch import Plan
 from ..engine import Device, Forward
 from ..errors import EngineError
 from ..events import P, X, Y
+from ..outcomes import CancelBatch
 from ..ranks import over
+from ..scopes import Steps
 from .failing import Failures
 from .processes import LostError, Processes
 from .split import split
@@ -101,7 +103,7 @@ class DistributedEngine(ABC):
         """Has all ranks begin with the weights of the first; the engine's own class does the rest."""
         with torch.no_grad():
             for tensor in (*model.parameters(), *model.buffers()):
-                dist.broadcast(tensor.detach(), 0)
+                self.broadcast(tensor.detach())
         return device_of(model)
 
     @abstractmethod
@@ -112,10 +114,22 @@ class DistributedEngine(ABC):
             model: A model that has been prepared.
         """
 
+    def steps(self, opt: Steps, /) -> Steps:
+        """The optimizer itself."""
+        return opt
+
+    def broadcast(self, tensor: Tensor, /) -> None:
+        """Gives all ranks, in place, what a tensor of the first holds. Collective.
+
+        Args:
+            tensor: A tensor without a graph, where the model is.
+        """
+        dist.broadcast(tensor, 0)
+
     def before_evaluating(self, model: nn.Module, /) -> None:
         """Gives all ranks the buffers of the first, such as a batch norm's statistics, which its own samples made."""
         for buffer in model.buffers():
-            dist.broadcast(buffer.detach(), 0)
+            self.broadcast(buffer.detach())
 
     def split(self, name: str, dl: Iterable[tuple[X, Y]], /) -> Iterable[tuple[X, Y]]:
         """The same batches, each with this rank's share of its samples.
@@ -147,14 +161,18 @@ class DistributedEngine(ABC):
         mine = agreed(plan, self)
         return attrs.evolve(mine, train=attrs.evolve(mine.train, backward=self.backward))
 
-    def backward(self, loss: Tensor) -> None:
+    def backward(self, loss: Tensor) -> Optional[CancelBatch]:
         """Computes the gradients of the mean over all samples of all ranks.
 
         Args:
             loss: The mean over this rank's own samples.
+
+        Returns:
+            What cancels the batch, where the gradients are of no use; the same on all ranks.
         """
         # the ranks' gradients are averaged, whatever their shares: a smaller share weighs less
         autograd.backward((loss,), None if self._scale == 1.0 else (loss.new_tensor(self._scale),))
+        return None
 
     def compare(self, facts: Mapping[str, object], /) -> None:
         """Refuses what is not the same on all ranks.

@@ -25,7 +25,8 @@ from torch.distributed.distributed_c10d import PrefixStore, Store, _get_default_
 
 from ..errors import EngineError
 
-_ENVIRONMENT: Final = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+_MEETING: Final = ("MASTER_ADDR", "MASTER_PORT")
+_ENVIRONMENT: Final = ("RANK", "WORLD_SIZE", *_MEETING)
 """What torchrun tells a process; whoever starts processes by other means sets the same."""
 
 
@@ -38,7 +39,7 @@ class Processes:
 
     Args:
         timeout: How many seconds to wait for the others before giving them up.
-        backend: What torch's process group is made with, where nobody has made one; `gloo` and, with GPUs, `nccl`.
+        place: The number of this process and how many there are, where something else than the environment says so.
 
     Raises:
         EngineError: Nobody says which process this is.
@@ -56,12 +57,12 @@ class Processes:
     store: Store
     """Where the processes leave words for each other."""
 
-    def __init__(self, timeout: float, backend: Optional[str] = None) -> None:
+    def __init__(self, timeout: float, place: Optional[tuple[int, int]] = None) -> None:
         self.timeout = timeout
         self._round = 0
         self._own_group = not dist.is_initialized()
         if self._own_group:
-            _join(timedelta(seconds=timeout), backend)
+            _join(timedelta(seconds=timeout), place)
         self.rank, self.world_size = dist.get_rank(), dist.get_world_size()
         # torch has no public way to the store of a process group that somebody else has made
         self.store = PrefixStore(f"typedcb/{next(_NUMBERS)}", _get_default_store())
@@ -153,18 +154,25 @@ def polls(seconds: float) -> Iterator[None]:
         step = min(step * 1.5, 0.05)
 
 
-def _join(timeout: timedelta, backend: Optional[str]) -> None:
+def _join(timeout: timedelta, place: Optional[tuple[int, int]]) -> None:
     """Makes torch's process group."""
-    missing = [name for name in _ENVIRONMENT if name not in os.environ]
+    if place == (0, 1):  # nobody to find
+        # torch documents the store, and does not list it among what it exports
+        at = ("127.0.0.1", 0)
+        store = dist.TCPStore(*at, is_master=True)  # type: ignore[attr-defined]  # pyright: ignore[reportPrivateImportUsage]
+        dist.init_process_group("gloo", store=store, rank=0, world_size=1, timeout=timeout)
+        return
+    needed = _ENVIRONMENT if place is None else _MEETING
+    missing = [name for name in needed if name not in os.environ]
     if missing:
         raise EngineError(
             f"nobody says which of several processes this is: {', '.join(missing)} is not set. Start the program by "
             f"torchrun, such as: torchrun --nproc-per-node 2 train.py; or call torch.distributed.init_process_group "
             f"before. For one process leave the engine out."
         )
-    if backend is None:
-        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    dist.init_process_group(backend, timeout=timeout)
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    rank, world_size = (-1, -1) if place is None else place
+    dist.init_process_group(backend, timeout=timeout, rank=rank, world_size=world_size)
 
 
 def _numbers_group(timeout: timedelta) -> Optional[dist.ProcessGroup]:

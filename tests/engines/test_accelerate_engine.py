@@ -1,0 +1,174 @@
+"""One process of accelerate's, in this one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from types import SimpleNamespace
+from typing import Any, Callable, Optional
+
+import pytest
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, GradientState
+from accelerate.utils import DistributedType
+from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
+from torch.nn import functional as F
+from torch.optim import SGD
+from torch.utils.data import DataLoader, TensorDataset
+
+from typedcb import AnyCallback, DataBunch, EngineError, Learner, Loop, Series, SkipStep, series
+from typedcb.callbacks import AvgStats
+from typedcb.engines import AccelerateEngine
+
+XB = torch.randn(32, 4, generator=torch.Generator().manual_seed(1))
+YB = XB[:, :3].argmax(1)
+
+Make = Callable[..., AccelerateEngine]
+
+
+@pytest.fixture
+def make() -> Iterator[Make]:
+    """Makes an engine; what accelerate and torch keep for the process is dropped in the end."""
+    engines: list[AccelerateEngine] = []
+
+    def made(scale: Optional[float] = None, **settings: Any) -> AccelerateEngine:
+        accelerator = Accelerator(cpu=True, **settings)
+        if scale is not None:  # what accelerate does for fp16, which it refuses on the CPU
+            accelerator.scaler = GradScaler("cpu", init_scale=scale)
+        engines.append(AccelerateEngine(accelerator, processes=1))
+        return engines[-1]
+
+    yield made
+    for engine in engines:
+        engine.close()
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+
+
+@dataclass(frozen=True)
+class Watches(AnyCallback):
+    """The gradients that callbacks see, and how batches end; skips the step of each even batch where it is asked to."""
+
+    learn: Any
+    skips: bool = False
+    seen: Series[float] = series()
+    cancelled: Series[str] = series()
+
+    def after_backward(self, event: Any) -> Optional[SkipStep]:
+        self.seen.append(float(self.learn.model.weight.grad.norm()))
+        return SkipStep() if self.skips and event.index % 2 == 0 else None
+
+    def after_cancel_batch(self, event: Any) -> None:
+        self.cancelled.append(event.cancel.reason)
+
+
+def fitted(engine: Optional[AccelerateEngine], *, skips: bool = False, weight: float = 1.0) -> tuple[Any, Watches]:
+    torch.manual_seed(0)
+    dl = DataLoader(TensorDataset(XB, YB), batch_size=8)
+
+    def loss_func(pred: Tensor, yb: Tensor) -> Tensor:
+        return weight * F.cross_entropy(pred, yb)
+
+    learn: Any = Learner(
+        nn.Linear(4, 3), DataBunch(dl, dl), loss_func, partial(SGD, lr=0.1 / weight), cbs=[AvgStats()], engine=engine
+    )
+    watches = learn.add(Watches, skips=skips)
+    learn.fit(2)
+    return learn, watches
+
+
+def test_one_process_of_accelerate_is_the_same_as_no_engine(make: Make) -> None:
+    alone, seen_alone = fitted(None)
+    learn, seen = fitted(make())
+    assert torch.equal(learn.model.weight, alone.model.weight)
+    assert list(seen.seen) == list(seen_alone.seen)
+    assert learn.get(AvgStats).row == alone.get(AvgStats).row
+
+
+@pytest.mark.parametrize("skips", [False, True])
+def test_callbacks_see_true_gradients_where_accelerate_scales_them(make: Make, skips: bool) -> None:
+    alone, seen_alone = fitted(None, skips=skips)
+    learn, seen = fitted(make(scale=2.0**12), skips=skips)
+    assert list(seen.seen) == list(seen_alone.seen)  # to the bit: a power of 2 scales them
+    assert torch.equal(learn.model.weight, alone.model.weight)
+
+
+def test_a_batch_whose_scaled_gradients_overflow_is_cancelled_and_the_scale_lowered(make: Make) -> None:
+    _, seen = fitted(make(scale=2.0**121), weight=2.0**10)
+    # inf down to a scale of 2 ** 118: 3 batches of 8, and all others are stepped on
+    assert seen.cancelled[0] == f"the gradients overflowed float16 at a scale of {2.0**121:g}"
+    assert 0 < len(seen.cancelled) < 8
+    assert len(seen.seen) == 8 - len(seen.cancelled)
+    assert all(map(torch.isfinite, map(torch.tensor, seen.seen)))
+
+
+def test_accelerates_precision_holds_in_training_and_in_validations_before_and_after(make: Make) -> None:
+    inside: list[torch.dtype] = []
+    model = nn.Sequential(nn.Linear(4, 3))
+    model[0].register_forward_hook(lambda *args: inside.append(args[2].dtype))
+    dl = DataLoader(TensorDataset(XB, YB), batch_size=8)
+    learn = Learner(
+        model, DataBunch(dl, dl), F.cross_entropy, partial(SGD, lr=0.1), engine=make(mixed_precision="bf16")
+    )
+    learn.validate()
+    learn.fit(1)
+    assert set(inside) == {torch.bfloat16}
+    assert len(inside) == 12
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
+def test_an_optimizer_that_accelerate_needs_and_was_not_told_of_is_asked_for(make: Make) -> None:
+    engine = make(scale=2.0)
+    model = nn.Linear(4, 3)
+    engine.prepare(model, None)
+    loop = Loop[Tensor, Tensor, Tensor](engine=engine)
+    with pytest.raises(EngineError, match=r"opt = engine\.steps\(opt\)"), loop.fit(1) as fit:
+        for epoch in fit.epochs():
+            for batch in epoch.train([(XB, YB)]):
+                out = batch.pred(model(batch.xb))
+                out.loss(F.cross_entropy(out.pred, out.yb)).backward()
+
+
+def test_accumulation_by_accelerate_is_refused_for_the_callback_that_does_it(make: Make) -> None:
+    with pytest.raises(EngineError, match=r"divide each loss by 4.*partial\(GradientAccumulation, n=4\)"):
+        make(gradient_accumulation_steps=4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        (DistributedType.FSDP, r"TorchEngine\(FSDP\(\)\)"),
+        (DistributedType.MEGATRON_LM, "forward, backward and step of its own"),
+    ],
+)
+def test_what_contradicts_what_callbacks_are_promised_is_refused(make: Make, kind: Any, why: str) -> None:
+    accelerator = make()._accelerator
+    accelerator.state.distributed_type = kind
+    with pytest.raises(EngineError, match=f"accelerate does {kind.value} here, and .*{why}"):
+        AccelerateEngine(accelerator, processes=1)
+
+
+@pytest.mark.parametrize(
+    ("stage", "precision", "why"),
+    [(1, "no", "GradientClip would clip nothing"), (0, "bf16", "MixedPrecision callback")],
+)
+def test_deepspeed_is_refused_where_no_callback_would_find_the_gradients(
+    make: Make, stage: int, precision: str, why: str
+) -> None:
+    accelerator = make()._accelerator
+    config = {precision: {"enabled": True}}
+    accelerator.state.distributed_type = DistributedType.DEEPSPEED
+    accelerator.state.deepspeed_plugins = {
+        "only": SimpleNamespace(zero_stage=stage, selected=True, deepspeed_config=config)
+    }
+    with pytest.raises(EngineError, match=why):
+        AccelerateEngine(accelerator, processes=1)
+
+
+def test_another_number_of_processes_than_was_asked_for_is_refused(make: Make) -> None:
+    accelerator = make()._accelerator
+    with pytest.raises(EngineError, match="3 processes were asked for, and accelerate runs 1"):
+        AccelerateEngine(accelerator, processes=3)
