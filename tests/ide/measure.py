@@ -18,8 +18,8 @@ from statistics import median, quantiles
 from typing import Final, Mapping, Sequence
 
 import attrs
-from marks import PLAIN, Mark, all_marks, marks_of
 from completing import Result, copy_files, measure
+from marks import PLAIN, Mark, all_marks, marks_of
 from servers import SERVERS
 from shortfalls import SHORTFALLS
 

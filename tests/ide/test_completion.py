@@ -9,9 +9,9 @@ from collections import Counter
 from typing import Iterable
 
 import pytest
+from completing import Result
 from marks import Mark, all_marks
 from measure import DOCUMENT, Measured, counts_table, measured, shortfalls_table, sources_table
-from completing import Result
 from servers import SERVERS
 from shortfalls import SHORTFALLS, Limit
 

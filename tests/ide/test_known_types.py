@@ -17,11 +17,12 @@ def verified() -> Any:
     """What `pyright --verifytypes` reports."""
     pyright = shutil.which("pyright", path=str(Path(sys.executable).parent))
     assert pyright, "pyright is not installed: pip install -e '.[dev]' brings it"
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))  # here it asks the first python
     stubs = str(ROOT / "stubs")  # for packages without types, and for those that are not installed
     done = subprocess.run(
-        [pyright, "--verifytypes", "typedcb", "--ignoreexternal", "--outputjson", "--pythonpath", sys.executable],
+        [pyright, "--verifytypes", "typedcb", "--ignoreexternal", "--outputjson"],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": stubs, "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"},
+        env={**os.environ, "PATH": path, "PYTHONPATH": stubs, "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"},
         capture_output=True,
         text=True,
         check=False,
