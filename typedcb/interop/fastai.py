@@ -9,12 +9,14 @@ event after an error: so `fit` of the learner is wrapped, and `save` and `load` 
 from __future__ import annotations
 
 import sys
+from collections import defaultdict
 from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final, Generic, Optional, Sequence, Sized, cast
 
 import torch.distributed
+from torch import Tensor
 from torch.optim import LBFGS, Optimizer
 from typing_extensions import Never, override
 
@@ -374,8 +376,9 @@ class FastaiOptimizer(Optimizer):
 
     def __init__(self, opt: Any) -> None:
         self.opt = opt
-        self.param_groups = [_Group(list(params), hypers) for params, hypers in zip(opt.param_lists, opt.hypers)]  # noqa: B905
-        self.state = opt.state
+        pairs = zip(opt.param_lists, opt.hypers, strict=True)
+        self.param_groups: list[dict[str, Any]] = [_Group(list(params), hypers) for params, hypers in pairs]
+        self.state: defaultdict[Tensor, Any] = opt.state
 
     @override
     def step(self, closure: Any = None) -> Any:
