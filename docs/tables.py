@@ -134,9 +134,11 @@ TITLES: Final[Mapping[str, str]] = {
     "skorch": "[skorch](hosts/skorch.md)",
     "transformers": "[Hugging Face](hosts/transformers.md)",
     "fastai": "[fastai](hosts/fastai.md)",
+    "keras": "[Keras](hosts/keras.md)",
     "ignite_engine": "Ignite, own step function",
     "transformers_own_loss": "Hugging Face, the model's own loss",
     "transformers_callback": "Hugging Face, without the mixin",
+    "keras_callback": "Keras, without the mixin",
 }
 
 

@@ -119,7 +119,7 @@ def test_every_name_of_the_package_is_loaded_from_where_checkers_read_it() -> No
     assert inspect.isfunction(typedcb.cell), "the function, and not the module of that name"
 
 
-TRAINERS = ("lightning", "ignite", "skorch", "transformers", "fastai")
+TRAINERS = ("lightning", "ignite", "skorch", "transformers", "fastai", "keras")
 
 
 @pytest.mark.parametrize("trainer", TRAINERS)

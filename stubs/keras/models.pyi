@@ -1,5 +1,7 @@
 from typing import Any, Callable, Optional, Sequence, Union
 
+from typing_extensions import Self
+
 from .callbacks import Callback, History
 from .layers import Layer
 from .losses import Loss
@@ -15,6 +17,19 @@ class Model(Layer):
     loss: Union[str, Loss, Callable[..., Any], None]
     history: History
     def __init__(self, *args: Any, **kwargs: Any) -> None: ...  # Any: inputs and outputs, or a subclass's own
+    jit_compile: Union[bool, str]
+    _call_has_training_arg: bool
+    _loss_tracker: Any
+    # On torch a model is a torch module too, and trains and evaluates by these.
+    def eval(self) -> Self: ...
+    def zero_grad(self, set_to_none: bool = True) -> None: ...
+    def train_step(self, data: Any) -> Any: ...
+    def test_step(self, data: Any) -> Any: ...
+    def get_metrics_result(self) -> Any: ...
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any: ...
+    def _compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any: ...
     @property
     def layers(self) -> list[Layer]: ...
     def compile(

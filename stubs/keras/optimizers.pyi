@@ -1,6 +1,8 @@
 from typing import Any, Iterable, Optional, Sequence
 
 class Optimizer:
+    gradient_accumulation_steps: Optional[int]
+    loss_scale_factor: Optional[float]
     @property
     def learning_rate(self) -> Any: ...  # Any: a variable, or a schedule
     @learning_rate.setter

@@ -119,3 +119,13 @@ FASTAI_SEVERAL: Final = Host(
     "fastai's Learner.fit over several processes", LIGHTNING_SEVERAL.answers, LIGHTNING_SEVERAL.advice
 )
 """fastai over several processes: what one process decides alone, the others do not hear of."""
+
+KERAS: Final = Host("Keras's fit with TypedModel", EVERYTHING)
+"""Keras on torch with our mixin: every hook, and whatever it may answer."""
+
+KERAS_CALLBACK: Final = Host(
+    "Keras's fit without TypedModel",
+    TRANSFORMERS_CALLBACK.answers,
+    dict.fromkeys(EVERYTHING, "Derive the model from TypedModel, a mixin for Keras's models."),
+)
+"""A model without our mixin: of a batch its callbacks see numbers alone, and of an error they do not hear."""

@@ -89,6 +89,13 @@ class Driver(ABC):
     host: Host
     """What its adapter says that it can do."""
 
+    exact: bool = True
+    """Whether it steps as torch's optimizers do, bit for bit."""
+
+    def task(self, task: Task) -> Task:
+        """The task as it can have it."""
+        return task
+
     @abstractmethod
     def hosting(self, *callbacks: Any, **options: Any) -> Hosting[Any, Any, Any]:
         """What its adapter's `host` gives."""
@@ -103,10 +110,10 @@ class Driver(ABC):
         return find_spec(self.package) is not None
 
 
-DRIVERS = ("lightning", "ignite", "skorch", "transformers", "fastai")
+DRIVERS = ("lightning", "ignite", "skorch", "transformers", "fastai", "keras")
 """The trainers with all that an adapter gives; driving_NAME.py has the driver of each."""
 
-ALONE = ("ignite_engine", "transformers_own_loss", "transformers_callback")
+ALONE = ("ignite_engine", "transformers_own_loss", "transformers_callback", "keras_callback")
 """The same trainers where they are left to themselves, and can do less."""
 
 

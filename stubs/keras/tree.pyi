@@ -1,0 +1,3 @@
+from typing import Any
+
+def flatten(structure: Any) -> list[Any]: ...
