@@ -314,12 +314,12 @@ class TypedModel(keras.Model):
         return self.compute_metrics(turn.xb, turn.yb, pred, sample_weight=weight)
 
     def _step(self, fit: Hosted[Any, Any, Any]) -> None:
-        variables = self.trainable_weights[:]
+        variables, opt = self.trainable_weights[:], self.optimizer
+        before = int(opt.iterations) if opt.gradient_accumulation_steps else -1
         with no_grad():
-            self.optimizer.apply([variable.value.grad for variable in variables], variables)
-        every = self.optimizer.gradient_accumulation_steps
-        own = every and int(self.optimizer.iterations) % every  # Keras has added the gradients to sums of its own
-        if own or fit.stepped():
+            opt.apply([variable.value.grad for variable in variables], variables)
+        added_up = before >= 0 and int(opt.iterations) == before  # Keras has sums of its own of the gradients
+        if added_up or fit.stepped():
             self.zero_grad()
 
 
