@@ -504,9 +504,12 @@ def _cells_of(learner: HasState, stored: Stored) -> tuple[list[tuple[str, State,
     saved = {
         (entry.get("of", ""), (entry["class"], entry["place"])): entry["cells"] for entry in stored.tree["callbacks"]
     }
-    for who in (saved, live):  # who saves changes nothing in the training, and need not be there
-        for one in [one for one in who if one[1][0] == "Checkpoint" and not (one in saved and one in live)]:
-            del who[one]
+    for one in [one for one in saved.keys() ^ live.keys() if one[1][0] == "Checkpoint"]:
+        # who saves changes nothing in the training, and need not be there
+        if one not in live:
+            del saved[one]
+        elif type(live[one]).__module__ == f"{__package__}.callbacks.checkpoint":
+            del live[one]
     for of, key in saved.keys() - live.keys():
         differences.append((key[0], f"{_which(key, of)} was attached when it was saved, and is not now"))
     for (of, key), callback in live.items():

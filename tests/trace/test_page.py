@@ -95,6 +95,16 @@ def test_the_chunks_hold_every_event_once_and_what_was_known_before_each_chunk(t
         assert set(came) >= set(states[first])
 
 
+def test_a_batch_forgets_what_the_one_before_carried_whatever_events_were_recorded(tmp_path: Path) -> None:
+    def event(number: int, hook: str, batch: int, **fields: Any) -> Event:
+        return Event(number, hook, 0.1 * number, 0.1, 0, "train", batch, batch, fields)
+
+    events = [event(0, "after_pred", 0, pred="p0"), event(1, "after_loss", 0, loss=0.25)]
+    events += [event(2 + place, "after_pred", 1 + place, pred=f"p{1 + place}") for place in range(999)]
+    made = Parts(page(TraceFile(tmp_path / "some.trace", (TracedRun(header(), tuple(events), None),), 0)))
+    assert made.chunk(0, 1)["known"] == {"fields:pred": "p998"}, "and not the loss of batch 0"
+
+
 def test_the_costs_are_the_sums_of_the_calls(trace: TraceFile, parts: Parts) -> None:
     run = trace.runs[0]
     costs = parts.overview["runs"][0]["costs"]

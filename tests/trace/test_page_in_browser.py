@@ -44,6 +44,7 @@ class Opened:
     def press(self, *keys: str) -> None:
         for key in keys:
             self.page.keyboard.press(key)
+        self.settle()
 
     def settle(self) -> None:
         """Waits for the next picture."""

@@ -168,6 +168,8 @@ class Checkpoint(AnyCallback):
             value: Optional[float] = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"Checkpoint.{name} is {value}, and has to be above 0.")
+        if self.on_error not in ("raise", "warn"):
+            raise ValueError(f'Checkpoint.on_error is {self.on_error!r}, and has to be "raise" or "warn".')
         if self.keep_best is not None and self.keep_best[1] not in ("min", "max"):
             raise ValueError(f'Checkpoint.keep_best has the mode {self.keep_best[1]!r}: it has to be "min" or "max".')
         require("safetensors", extra="checkpoint")

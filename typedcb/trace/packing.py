@@ -11,14 +11,14 @@ import array
 import base64
 import sys
 import zlib
-from typing import Final, Iterator, Mapping, Sequence, Union
+from typing import Final, Iterator, Mapping, Optional, Sequence, Union
 
 import attrs
 import msgspec
 from typing_extensions import TypeAlias
 
 from .curves import Curve, curves
-from .reading import TracedRun
+from .reading import PAYLOAD, TracedRun, begins_batch
 from .records import Call, ErrorValue, Event, Value
 from .words import shown
 
@@ -157,9 +157,13 @@ def _chunks(run: TracedRun) -> Iterator[str]:
     events: list[Json] = []
     known: dict[str, str] = {}
     first: dict[str, str] = {}
+    last: Optional[Event] = None
     for event in run.events:
         events.append(_event(event))
+        if begins_batch(event, last):
+            _forget(known)
         _learn(known, event)
+        last = event
         if len(events) == CHUNK:
             yield _chunk(first, events)
             events, first = [], dict(known)
@@ -167,11 +171,14 @@ def _chunks(run: TracedRun) -> Iterator[str]:
         yield _chunk(first, events)
 
 
+def _forget(known: dict[str, str]) -> None:
+    """Forgets what the batch before carried."""
+    for name in PAYLOAD:
+        known.pop(f"fields:{name}", None)
+
+
 def _learn(known: dict[str, str], event: Event) -> None:
     """Adds to what is known what an event says."""
-    if event.hook == "begin_batch":
-        for name in ("xb", "yb", "pred", "loss"):
-            known.pop(f"fields:{name}", None)
     known.update(_all_shown(event.before))
     known.update({f"fields:{name}": shown(value) for name, value in event.fields.items()})
     for call in event.calls:

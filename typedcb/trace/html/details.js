@@ -21,7 +21,7 @@ class Details {
       ...problems(run, whole),
       ...this.since(whole),
       ...this.matrix(run, whole),
-      this.known(whole, sign.hook));
+      this.known(whole));
     this.panel.scrollTop = 0;
   }
 
@@ -69,9 +69,9 @@ class Details {
       element("div", { class: "scroll" }, element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows)))];
   }
 
-  known(whole, hook) {
+  known(whole) {
     const after = { ...whole.known };
-    learn(after, whole, hook);
+    learn(after, whole);
     const names = Object.keys(after).sort();
     const before = whole.known;
     return element("details", {}, element("summary", {}, `Everything known by then (${names.length})`), element("div", { class: "scroll" },

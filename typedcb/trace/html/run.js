@@ -48,6 +48,13 @@ class Run {
     return words.join(", ");
   }
 
+  /** Whether an event is the first that was recorded of a batch. */
+  begins(place) {
+    if (this.batch[place] < 0) return false;
+    return place === 0 || this.sign(place).hook === "begin_batch" || this.batch[place] !== this.batch[place - 1]
+      || this.epoch[place] !== this.epoch[place - 1] || this.sign(place).phase !== this.sign(place - 1).phase;
+  }
+
   async chunk(number) {
     if (!this.unpacked.has(number)) {
       if (this.unpacked.size > 24) this.unpacked.delete(this.unpacked.keys().next().value);
@@ -61,14 +68,22 @@ class Run {
     const size = this.overview.chunk;
     const { known, events } = await this.chunk(Math.floor(place / size));
     const before = { ...known }, first = place - place % size;
-    for (let earlier = first; earlier < place; earlier++) learn(before, events[earlier - first], this.sign(earlier).hook);
+    for (let earlier = first; earlier < place; earlier++) {
+      if (this.begins(earlier)) forget(before);
+      learn(before, events[earlier - first]);
+    }
+    if (this.begins(place)) forget(before);
     return { ...events[place - first], known: before };
   }
 }
 
+/** Forgets what the batch before carried. */
+function forget(known) {
+  for (const name of ["xb", "yb", "pred", "loss"]) delete known[`fields:${name}`];
+}
+
 /** Adds to what is known what an event says. */
-function learn(known, event, hook) {
-  if (hook === "begin_batch") for (const name of ["xb", "yb", "pred", "loss"]) delete known[`fields:${name}`];
+function learn(known, event) {
   Object.assign(known, event.before);
   for (const [name, value] of Object.entries(event.fields)) known[`fields:${name}`] = value;
   for (const call of event.calls) {
