@@ -3,7 +3,7 @@
 Both read each training batch's loss. They run in turns in one process, each in a fit of its own, on the batches of
 `task.py`. A figure is the processor's time for a batch in the quickest epoch: what else the machine does adds to it.
 
-    python -m benchmarks.hosts lightning ignite skorch
+    python -m benchmarks.hosts lightning ignite skorch transformers
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import statistics
 import sys
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from time import process_time
 from typing import Any, Callable, Iterator
@@ -21,6 +22,7 @@ from typing import Any, Callable, Iterator
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from typing_extensions import override
 
 from typedcb import AnyCallback, LossEvent
 
@@ -124,6 +126,85 @@ def lightning(batches: Batches) -> tuple[Run, Run]:
     return lambda: fit(Read()), lambda: fit(host(Reads()))
 
 
+class ByName(nn.Module):
+    """The model as Hugging Face's Trainer calls it."""
+
+    def __init__(self) -> None:
+        """Makes the model."""
+        super().__init__()
+        self.model = mlp()
+
+    @override
+    def forward(self, xb: Tensor, labels: Any = None) -> Any:
+        """Predicts."""
+        return self.model(xb)
+
+
+def transformers(batches: Batches) -> tuple[Run, Run]:
+    """A callback of the Trainer's own, and a hosted one."""
+    from transformers import Trainer, TrainerCallback, TrainingArguments  # noqa: PLC0415
+
+    from typedcb.interop.hosting import BatchFormat  # noqa: PLC0415
+    from typedcb.interop.transformers import TypedTrainer, host  # noqa: PLC0415
+
+    class Named:
+        dataset = batches.pairs
+
+        def __len__(self) -> int:
+            return len(batches)
+
+        def __iter__(self) -> Iterator[dict[str, Tensor]]:
+            return ({"xb": xb, "labels": yb} for xb, yb in batches)
+
+    class Read(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            _ = state.global_step
+
+    paired: BatchFormat[Tensor, Tensor] = BatchFormat(
+        lambda batch: (batch["xb"], batch["labels"]), lambda xb, yb: {"xb": xb, "labels": yb}
+    )
+
+    def fit(kind: Any, callback: Any) -> object:
+        class Quiet(kind):  # type: ignore[misc]
+            def get_train_dataloader(self) -> Any:
+                return Named()
+
+        settings = TrainingArguments(
+            "runs", num_train_epochs=N_EPOCHS, logging_strategy="no", save_strategy="no", report_to="none",
+            disable_tqdm=True, use_cpu=True, max_grad_norm=0.0, lr_scheduler_type="constant",
+        )  # fmt: skip
+        model = ByName()
+        return Quiet(
+            model, settings, train_dataset=batches.pairs, callbacks=[callback],
+            optimizers=(sgd(model.parameters()), None),
+            compute_loss_func=lambda pred, yb, num_items_in_batch=None: F.cross_entropy(pred, yb),
+        ).train()  # fmt: skip
+
+    return lambda: fit(Trainer, Read()), lambda: fit(TypedTrainer, host(Reads(), batches=paired))
+
+
+def fastai(batches: Batches) -> tuple[Run, Run]:
+    """A callback of fastai's own, and a hosted one."""
+    from fastai.callback.core import Callback  # noqa: PLC0415
+    from fastai.data.core import DataLoaders  # noqa: PLC0415
+    from fastai.learner import Learner  # noqa: PLC0415
+    from fastai.optimizer import OptimWrapper  # noqa: PLC0415
+
+    from typedcb.interop.fastai import host  # noqa: PLC0415
+
+    class Read(Callback):
+        def after_loss(self) -> None:
+            _ = self.learn.loss, self.learn.iter
+
+    def fit(callback: Any) -> object:
+        made = partial(OptimWrapper, opt=torch.optim.SGD)
+        learn = Learner(DataLoaders(batches, []), mlp(), loss_func=F.cross_entropy, opt_func=made, lr=LR, cbs=callback)
+        learn.logger = lambda *args: None
+        return learn.fit(N_EPOCHS)
+
+    return lambda: fit(Read()), lambda: fit(host(Reads()))
+
+
 class Timed(Batches):
     """Batches that remember the processor's time at the begin of each pass: others at work cost less of it."""
 
@@ -133,7 +214,9 @@ class Timed(Batches):
         return iter(self.pairs)
 
 
-HOSTS: dict[str, Callable[[Batches], tuple[Run, Run]]] = {"lightning": lightning, "ignite": ignite, "skorch": skorch}
+HOSTS: dict[str, Callable[[Batches], tuple[Run, Run]]] = {
+    "lightning": lightning, "ignite": ignite, "skorch": skorch, "transformers": transformers, "fastai": fastai,
+}  # fmt: skip
 
 
 def per_batch(run: Run, batches: Batches) -> list[float]:

@@ -12,7 +12,7 @@ from typedcb.callbacks import SmoothLoss
 from typedcb.needs import HasModelAndOpt
 
 if TYPE_CHECKING:
-    from typedcb.interop import fastai, ignite, lightning, skorch, transformers
+    from typedcb.interop import fastai, ignite, keras, lightning, skorch, transformers
 
     def nothing(parts: HasModelAndOpt) -> int:
         return 1
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     transformers.host(SmoothLoss(), forward=None)  # error
     transformers.host(nothing)  # error
     fastai.host(of_text)  # error
+    keras.host(3)  # error
     lightning.host(SmoothLoss(), on_mismatch={"SmoothLoss": "ignore"})  # error
     hosted = ignite.host(SmoothLoss())
     hosted.get(int)  # error

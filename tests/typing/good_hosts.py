@@ -40,10 +40,11 @@ if TYPE_CHECKING:
     import lightning as L
     from fastai.data.core import DataLoaders
     from fastai.learner import Learner
+    from keras import Sequential
     from skorch import NeuralNetClassifier
     from transformers import TrainingArguments
 
-    from typedcb.interop import fastai, ignite, lightning, skorch, transformers
+    from typedcb.interop import fastai, ignite, keras, lightning, skorch, transformers
 
     stats = AvgStats(accuracy)
     hosted = lightning.host(
@@ -77,3 +78,8 @@ if TYPE_CHECKING:
     )
     transformers.TypedTrainer(model, TrainingArguments("runs"), callbacks=[texts]).train()
     Learner(DataLoaders(), model, cbs=[fastai.host(stats, partial(GradientClip, clip=0.1))]).fit(3)
+
+    class Dense(keras.TypedModel, Sequential):
+        """A model that hosts typed callbacks."""
+
+    Dense([]).fit([], callbacks=[keras.host(stats, recorder)])
