@@ -479,6 +479,7 @@ HARMLESS = {
     ("typedcb.rules", "'eval', which getattr could be given"),  # a mode of ast.parse, which runs nothing
     ("typedcb.answers", "'eval', which getattr could be given"),
     ("typedcb.rules", "'builtins', which getattr could be given"),  # the name of where list and dict come from
+    ("typedcb.store", "ctypes"),  # what is written is hashed where it is, in the tensor's own memory
     # of shards by the reader of safetensors, as the hostile checkpoints of several processes show
     ("typedcb.together", "torch.distributed.checkpoint.state_dict_loader.load"),
 }
