@@ -32,6 +32,7 @@ browser:
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.engines
 
 peers: $(READY)
 	$(BIN)/python -m benchmarks --peers

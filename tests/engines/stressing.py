@@ -118,6 +118,16 @@ def with_deepspeed() -> None:
     print(f"  {time.monotonic() - begun:5.1f} s  DeepSpeed gives the weights of TorchEngine")  # noqa: T201  # the report
 
 
+def example() -> None:
+    """The example of the documents, as torchrun starts it."""
+    begun = time.monotonic()
+    script = HERE.parents[1] / "examples" / "ddp.py"
+    run = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port())]
+    done = subprocess.run([*run, str(script)], capture_output=True, text=True, timeout=BOUND, check=False)
+    expect("of the held-out digits are right", done.stdout, begun)
+    assert done.returncode == 0, done.stderr
+
+
 def ip(*words: str) -> None:
     subprocess.run(["ip", *words], check=True, capture_output=True)
 
@@ -185,5 +195,6 @@ def machines() -> None:
 if __name__ == "__main__":
     ways_to_fail()
     launchers()
+    example()
     with_deepspeed()
     machines()
