@@ -165,6 +165,7 @@ class TransformersCallbacks(Hosting[X, Y, P], TrainerCallback, Generic[X, Y, P])
         self._valid_index = 0
         self._ends_epoch = False
         self._validates = False
+        self._begins = False
         self._keeps_gradients = False
 
     # ------------------------------------------------------------------------------------- what the Trainer tells of
@@ -314,10 +315,10 @@ class TransformersCallbacks(Hosting[X, Y, P], TrainerCallback, Generic[X, Y, P])
             inputs: The batch.
             nothing: What a batch that was left says of its loss.
         """
-        index, self._index = self._index, self._index + 1
         self._keeps_gradients = False
+        self._begins = True  # in compute_loss, where the batch is on its device
         try:
-            loss = step(self._begin_batch(self.fit, index, inputs))
+            loss = step(inputs)
         except _Left:
             return nothing()
         turn = self.fit.batch
@@ -397,6 +398,10 @@ class TransformersCallbacks(Hosting[X, Y, P], TrainerCallback, Generic[X, Y, P])
 
         @functools.wraps(compute)
         def compute_loss(model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any) -> Any:
+            if self._begins:
+                self._begins = False
+                index, self._index = self._index, self._index + 1
+                inputs = self._begin_batch(self.fit, index, inputs)
             turn = self._turn
             if turn is None:
                 return compute(model, inputs, return_outputs=return_outputs, **kwargs)
@@ -461,6 +466,7 @@ class TransformersCallbacks(Hosting[X, Y, P], TrainerCallback, Generic[X, Y, P])
 
     def _unwrap(self) -> None:
         self._turn = None
+        self._begins = False
         while self._undo:
             self._undo.pop()()
 
@@ -516,7 +522,7 @@ class TypedTrainer(Trainer):
         step = super().training_step
         return hosting.training_step(
             lambda mine: step(model, mine, num_items_in_batch),
-            self._prepare_inputs(inputs),
+            inputs,
             lambda: torch.zeros((), device=self.args.device),
         )
 
