@@ -141,7 +141,7 @@ class ByName(nn.Module):
 
 
 def transformers(batches: Batches) -> tuple[Run, Run]:
-    """A callback of the Trainer's own, and a hosted one."""
+    """A Trainer that reads its loss, with a callback that does nothing, and a hosted one."""
     from transformers import Trainer, TrainerCallback, TrainingArguments  # noqa: PLC0415
 
     from typedcb.interop.hosting import BatchFormat  # noqa: PLC0415
@@ -156,9 +156,11 @@ def transformers(batches: Batches) -> tuple[Run, Run]:
         def __iter__(self) -> Iterator[dict[str, Tensor]]:
             return ({"xb": xb, "labels": yb} for xb, yb in batches)
 
-    class Read(TrainerCallback):
-        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            _ = state.global_step
+    class Reading(Trainer):  # a callback of the Trainer's has no loss: this is how it is read there
+        def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+            loss = super().compute_loss(*args, **kwargs)
+            _ = loss, self.state.global_step
+            return loss
 
     paired: BatchFormat[Tensor, Tensor] = BatchFormat(
         lambda batch: (batch["xb"], batch["labels"]), lambda xb, yb: {"xb": xb, "labels": yb}
@@ -180,7 +182,7 @@ def transformers(batches: Batches) -> tuple[Run, Run]:
             compute_loss_func=lambda pred, yb, num_items_in_batch=None: F.cross_entropy(pred, yb),
         ).train()  # fmt: skip
 
-    return lambda: fit(Trainer, Read()), lambda: fit(TypedTrainer, host(Reads(), batches=paired))
+    return lambda: fit(Reading, TrainerCallback()), lambda: fit(TypedTrainer, host(Reads(), batches=paired))
 
 
 def fastai(batches: Batches) -> tuple[Run, Run]:
