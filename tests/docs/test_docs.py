@@ -25,7 +25,8 @@ DOCS = ROOT / "docs"
 PAGES = (ROOT / "README.md", *sorted(DOCS.rglob("*.md")))
 REFERENCE = "::: typedcb.callbacks."
 
-TRAINERS = {f"docs/hosts/{name}.md": name for name in ("lightning", "ignite", "skorch", "transformers", "fastai", "keras")}
+HOSTED = ("lightning", "ignite", "skorch", "transformers", "fastai", "keras")
+TRAINERS = {f"docs/hosts/{name}.md": name for name in HOSTED}
 """The pages whose code runs another trainer, and what that is imported as; without it their code is not run."""
 
 OUTPUT = 'text title="prints"'
