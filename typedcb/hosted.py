@@ -39,7 +39,7 @@ from .answers import answers_of, hook_of, legal_answers
 from .callback import Callback, SomeCallback, is_callback
 from .dispatch import fold
 from .errors import CallbackError, LoopError
-from .events import P, Phase, X, Y
+from .events import AfterLoss, P, Phase, X, Y
 from .hooks import AFTER_LOSS, HOOKS
 from .loop import FitScope, Loop, Resumption
 from .needs import HasModelAndOpt
@@ -193,7 +193,9 @@ class HostedCursor(Cursor[X, Y, P]):
         self._loss = loss
         self.stage = LOSS
         if self.hears_loss:
-            event = self._after_loss()
+            event = AfterLoss(  # as _after_loss makes it, with one call less
+                self.phase, self.epoch, self.index, self.n_batches, self.steps, self.xb, self.yb, self.pred, loss
+            )
             answer = fold(AFTER_LOSS, self.plan.after_loss, event)
             if answer is not event:
                 self._take_after_loss(answer)
@@ -213,6 +215,21 @@ class HostedCursor(Cursor[X, Y, P]):
         self.steps += 1
         self.stage = STEPPED
         return not self.hears_step or self._fire_after_step()
+
+    def quietly_backward_done(self) -> bool:
+        """The same as `backward_done`, where nobody listens to it: whether that was so."""
+        if self.hears_backward or self.stage != LOSS:
+            return False
+        self.stage = BACKWARD
+        return True
+
+    def quietly_ended(self) -> bool:
+        """Ends the batch, where nobody listens to that and nothing was cancelled: whether that was so."""
+        if self.cancel is not None or self.plan.after_batch or self.objectives or self.stage >= SKIPPED:
+            return False
+        self._furthest = self.stage
+        self.stage = ENDED
+        return True
 
     def drops_gradients(self) -> bool:
         """Whether the batch was cancelled with its gradients there: they are not to leak into the next step."""

@@ -79,6 +79,7 @@ class LightningCallbacks(Hosting[X, Y, P], L.Callback, Generic[X, Y, P]):
         super().__init__(LIGHTNING, callbacks, on_mismatch)
         self._forward = forward
         self._format: BatchFormat[X, Y] = PAIRS if batches is None else batches
+        self._split = self._format.split
         self._undo: list[Callable[[], None]] = []
         self._settings: list[Callable[[], None]] = []
         self._given: tuple[object, object] = (None, None)
@@ -184,6 +185,9 @@ class LightningCallbacks(Hosting[X, Y, P], L.Callback, Generic[X, Y, P]):
     @override
     def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer) -> None:
         """Fires after_backward before a step: the gradients are not scaled here, and not yet clipped by Lightning."""
+        turn = self._turn
+        if turn is not None and turn.quietly_backward_done():
+            return
         if not self._backward_done(optimizer):
             raise _Left
 
@@ -192,6 +196,8 @@ class LightningCallbacks(Hosting[X, Y, P], L.Callback, Generic[X, Y, P]):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
         """Fires after_batch, and ends the epoch where a callback has asked for that."""
+        if self._turn is not None and self._turn.quietly_ended():
+            return
         fit = self._fit or self._under_way()
         fit.close_batch()
         if fit.cut_short:
@@ -294,6 +300,9 @@ class LightningCallbacks(Hosting[X, Y, P], L.Callback, Generic[X, Y, P]):
         finally:
             self._in_step = False
         if turn.stage == PREDICTED:
+            if isinstance(output, Tensor):
+                turn.lost(output)
+                return turn.value if turn.stage == LOSS else None
             return self._with_loss(turn, output)
         if turn.stage < SKIPPED:
             raise LoopError(
@@ -303,10 +312,7 @@ class LightningCallbacks(Hosting[X, Y, P], L.Callback, Generic[X, Y, P]):
         return None
 
     def _with_loss(self, turn: HostedCursor[X, Y, P], output: object) -> object:
-        """What a step returns, with the loss as the callbacks left it; None where backward is not to run."""
-        if isinstance(output, Tensor):
-            turn.lost(output)
-            return turn.value if turn.stage == LOSS else None
+        """The fields that a step returns, with the loss as the callbacks left it; None where backward is not to run."""
         fields = _fields(output)
         if fields is None or fields.get("loss") is None:
             return output  # Lightning says what is wrong with it
@@ -328,6 +334,10 @@ class LightningCallbacks(Hosting[X, Y, P], L.Callback, Generic[X, Y, P]):
                     "the step called the module that predicts 2 times, and a batch has one prediction: say which "
                     "module's call it is, host(..., forward=lambda module: module.net)."
                 )
+            if not turn.hears_pred:
+                turn.pred = output
+                turn.stage = PREDICTED
+                return output
             turn.predicted(output)
             if turn.stage != PREDICTED:
                 raise _Left
@@ -369,8 +379,9 @@ class LightningCallbacks(Hosting[X, Y, P], L.Callback, Generic[X, Y, P]):
 
     def _stepped(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
         """The optimizer's own hook after a step."""
-        if self._turn is not None:
-            self._keeps_gradients = not self._turn.stepped()
+        turn = self._turn
+        if turn is not None:
+            self._keeps_gradients = not turn.stepped()
 
     def _backward_done(self, optimizer: Optimizer) -> bool:
         """Fires after_backward: whether the optimizer is to step."""
@@ -389,9 +400,10 @@ class LightningCallbacks(Hosting[X, Y, P], L.Callback, Generic[X, Y, P]):
     # ------------------------------------------------------------------------------------------------------ small parts
 
     def _begin_batch(self, fit: Hosted[X, Y, P], index: int, batch: object) -> None:
-        xb, yb = self._given = self._format.split(batch)
+        xb, yb = self._given = self._split(batch)
         fit.begin_batch(index, xb, yb)
-        self._turn = fit.batch
+        if self._turn is not fit.cursor:
+            self._turn = fit.batch
 
     def _under_way(self) -> Hosted[X, Y, P]:
         if self._fit is None:
