@@ -118,15 +118,15 @@ def lightning(batches: Batches, n: int, kind: str) -> Arm:
             return sgd(self.model.parameters())
 
     class Nothing(L.Callback):  # type: ignore[misc, unused-ignore]
-        def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
             pass
 
     class Read(L.Callback):  # type: ignore[misc, unused-ignore]
-        def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
             _ = outputs["loss"], batch_idx
 
     def run(n_epochs: int) -> Weights:
-        callbacks = [(Read if kind == "read" else Nothing)() for _ in range(n)]
+        callbacks: list[L.Callback] = [(Read if kind == "read" else Nothing)() for _ in range(n)]
         trainer = L.Trainer(accelerator="cpu", max_epochs=n_epochs, barebones=True, callbacks=callbacks)
         module = Module()
         trainer.fit(module, batches)

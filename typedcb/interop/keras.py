@@ -395,7 +395,7 @@ class KerasOptimizer(Optimizer):
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self.param_groups = [_Group(model)]
+        self.param_groups: list[dict[str, Any]] = [_Group(model)]
 
     @override
     def step(self, closure: Any = None) -> Any:
