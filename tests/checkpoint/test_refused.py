@@ -23,10 +23,10 @@ import msgspec
 import pytest
 import torch
 from killing import HERE, environment
+from runs import Draws, Noisy, differing, everything, run
 from torch import nn
 
 import typedcb
-from runs import Draws, Noisy, differing, everything, run
 from typedcb import AnyCallback, Cell, cell
 from typedcb.callbacks import EarlyStopping
 from typedcb.errors import (
