@@ -49,8 +49,8 @@ class _Source:
     kind: _Kind
     """How its state is taken and given."""
 
-    held: Any
-    """What it is."""  # Any: of the class that `kind` says
+    held: Any  # Any: of the class that `kind` says
+    """What it is."""
 
 
 def loader_facts(dl: object) -> Tree:

@@ -135,6 +135,7 @@ class Objective(Group, Generic[X, Y, P, M]):
         self._steps = steps
         self._under_way = None
 
+    # Any: a turn's payload is not its batch's
     def train_turn(self, batch: Cursor[Any, Any, Any], xb: X, yb: Y) -> Turn[X, Y, P]:
         """A turn in a training batch; `batch.turn` calls it.
 
@@ -151,6 +152,7 @@ class Objective(Group, Generic[X, Y, P, M]):
         self._begin(cursor)
         return Turn(cursor)
 
+    # Any: as said
     def valid_turn(self, batch: Cursor[Any, Any, Any], xb: X, yb: Y) -> ValidTurn[X, Y, P]:
         """A turn in a validation batch; `batch.turn` calls it.
 

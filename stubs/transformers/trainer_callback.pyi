@@ -88,8 +88,7 @@ class CallbackHandler(TrainerCallback):
     def __init__(
         self, callbacks: Any, model: Any, processing_class: Any, optimizer: Any, lr_scheduler: Any
     ) -> None: ...
-    # Its caller always gives logs.
-    def on_log(  # type: ignore[override]
+    def on_log(  # type: ignore[override]  # its caller always gives logs
         self,
         args: TrainingArguments,
         state: TrainerState,

@@ -37,7 +37,7 @@ class DeepSpeed:
         self._engine: Any = None  # Any: deepspeed is not installed where types are checked
         self._opt: Optional[Optimizer] = None
         state: Any = getattr(accelerator, "state")  # noqa: B009  # Any: accelerate leaves it without a type
-        plugin: Any = state.deepspeed_plugin
+        plugin: Any = state.deepspeed_plugin  # Any: as said
         if plugin.zero_stage:
             raise EngineError(
                 f"ZeRO stage {plugin.zero_stage} keeps gradients and the optimizer's state in shards of its "
