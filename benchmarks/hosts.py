@@ -3,13 +3,14 @@
 Both read each training batch's loss. They run in turns in one process, each in a fit of its own, on the batches of
 `task.py`. A figure is the processor's time for a batch in the quickest epoch: what else the machine does adds to it.
 
-    python -m benchmarks.hosts lightning ignite skorch transformers
+    python -m benchmarks.hosts lightning ignite skorch transformers keras
 """
 
 from __future__ import annotations
 
 import gc
 import logging
+import os
 import statistics
 import sys
 import warnings
@@ -207,6 +208,45 @@ def fastai(batches: Batches) -> tuple[Run, Run]:
     return lambda: fit(Read()), lambda: fit(host(Reads()))
 
 
+def keras(batches: Batches) -> tuple[Run, Run]:
+    """A model of Keras's own layers that reads its loss, with a callback, and one with the mixin and a hosted one."""
+    os.environ["KERAS_BACKEND"] = "torch"
+    import keras  # noqa: PLC0415
+
+    from typedcb.interop.keras import TypedModel, host  # noqa: PLC0415
+
+    class Reading(keras.Sequential):  # a callback of Keras's has the mean so far: this is how a loss is read there
+        def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+            loss = super().compute_loss(*args, **kwargs)
+            _ = loss
+            return loss
+
+    class Read(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            _ = batch
+
+    class Typed(TypedModel, keras.Sequential): ...
+
+    class Passes(keras.utils.PyDataset):
+        def __len__(self) -> int:
+            return len(batches)
+
+        def __getitem__(self, index: int) -> Pair:
+            if not index:
+                iter(batches)
+            return batches.pairs[index]
+
+    def fit(kind: Any, callback: Any) -> object:
+        keras.utils.set_random_seed(0)
+        layers = [keras.layers.Dense(32, activation="relu"), keras.layers.Dense(10)]
+        model = kind([keras.layers.Input((64,)), *layers])
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(optimizer=keras.optimizers.SGD(LR), loss=loss, jit_compile=False)
+        return model.fit(Passes(), epochs=N_EPOCHS, verbose=0, shuffle=False, callbacks=[callback])
+
+    return lambda: fit(Reading, Read()), lambda: fit(Typed, host(Reads()))
+
+
 class Timed(Batches):
     """Batches that remember the processor's time at the begin of each pass: others at work cost less of it."""
 
@@ -218,6 +258,7 @@ class Timed(Batches):
 
 HOSTS: dict[str, Callable[[Batches], tuple[Run, Run]]] = {
     "lightning": lightning, "ignite": ignite, "skorch": skorch, "transformers": transformers, "fastai": fastai,
+    "keras": keras,
 }  # fmt: skip
 
 
