@@ -13,7 +13,8 @@ What is where, and which way imports go (a module imports only from lines above 
     answers                 what a callback's hooks may answer, read from their return types
     dispatch, attach        callbacks become a plan, and an event is folded through it
     agreement               what several processes decide together
-    scopes, turns           a batch as types; turns of objectives within it
+    cursor, scopes, batches where a pass is; a batch as types; with losses, optimizer and stages
+    turns                   turns of objectives within a batch
     data, device, engine    what a loop is fed with, and what it computes on
     loop                    the training loop as types
     objective               one of several that a loop trains: a model, its optimizer and its callbacks

@@ -18,8 +18,8 @@ from .callback import SomeCallback
 from .device import device_of
 from .dispatch import Plan
 from .events import P, X, Y
+from .optimizer import Steps
 from .ranks import Alone
-from .scopes import Steps
 
 Forward: TypeAlias = Callable[..., Any]  # Any: what a module takes and makes is its own
 """Calls a model in training."""

@@ -37,13 +37,15 @@ from typing_extensions import TypeAlias
 
 from .answers import answers_of, hook_of, legal_answers
 from .callback import Callback, SomeCallback, is_callback
+from .cursor import Cursor
 from .dispatch import fold
 from .errors import CallbackError, LoopError
 from .events import AfterLoss, P, Phase, X, Y
 from .hooks import AFTER_LOSS, HOOKS
 from .loop import FitScope, Loop, Resumption
+from .losses import check_loss
 from .needs import HasModelAndOpt
-from .scopes import BACKWARD, BEGUN, ENDED, LOSS, PREDICTED, SKIPPED, STEPPED, Cursor, check_loss
+from .stages import BACKWARD, BEGUN, ENDED, LOSS, PREDICTED, SKIPPED, STEPPED
 
 Answers: TypeAlias = Mapping[str, frozenset[type]]
 """By a hook's name, the classes of what it may answer besides None. A hook that is not named is never called."""
@@ -184,8 +186,8 @@ class HostedCursor(Cursor[X, Y, P]):
     stage: int
     """How far the batch has come, from BEGUN to ENDED."""
 
-    def lost(self, loss: Tensor) -> None:
-        """Takes the loss, and fires after_loss."""
+    def lost(self, loss: Tensor) -> Tensor:
+        """Takes the loss, and fires after_loss: the loss as the callbacks left it."""
         if self.stage != PREDICTED:
             raise self._out_of_turn("lost")
         if not self.index:  # what a loss function gives does not change its shape from batch to batch
@@ -199,6 +201,7 @@ class HostedCursor(Cursor[X, Y, P]):
             answer = fold(AFTER_LOSS, self.plan.after_loss, event)
             if answer is not event:
                 self._take_after_loss(answer)
+        return self._loss if self.stage == LOSS else loss
 
     def backward_done(self) -> None:
         """Takes note that the gradients are there, and fires after_backward."""
@@ -346,9 +349,7 @@ class Hosted(FitScope[X, Y, P], Generic[X, Y, P]):
     def lost(self, loss: Tensor) -> Tensor:
         """Fires after_loss: the loss as the callbacks left it."""
         cursor = self._current or self.batch
-        if cursor.stage < SKIPPED:
-            cursor.lost(loss)
-        return cursor._loss if cursor.stage == LOSS else loss
+        return cursor.lost(loss) if cursor.stage < SKIPPED else loss
 
     def backward_done(self) -> bool:
         """Fires after_backward, the gradients being there: whether the optimizer is to step."""

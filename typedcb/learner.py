@@ -42,8 +42,8 @@ from .evaluating import evaluating
 from .events import FitOutcome, P_co, X, X_co, Y, Y_co
 from .hooks import P_contra, Y_contra
 from .loop import FitScope, Loop, Position, ValidationScope
+from .optimizer import check_closure
 from .portrait import portrait
-from .scopes import check_closure
 from .several import as_tuple
 from .showing import Sheets
 from .summary import Summary, summarize

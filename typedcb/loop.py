@@ -31,7 +31,9 @@ from typing_extensions import Self
 
 from . import hooks
 from .attach import Attached, Group
+from .batches import TrainBatch, ValidBatch
 from .callback import Callback
+from .cursor import Cursor
 from .data import describe, release
 from .dispatch import Plan, Skipped, fold, interrupted_twice, tell_all
 from .ending import hear_sigterm
@@ -57,7 +59,7 @@ from .events import (
 )
 from .outcomes import CancelEpoch, CancelTrain
 from .ranks import over
-from .scopes import BEGUN, ENDED, STEPPED, Cursor, TrainBatch, ValidBatch
+from .stages import BEGUN, ENDED, STEPPED
 
 B = TypeVar("B", "TrainBatch[Any, Any, Any]", "ValidBatch[Any, Any, Any]")  # Any: a constraint names no type variables
 

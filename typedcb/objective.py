@@ -25,10 +25,12 @@ from typing_extensions import TypeVar, override
 
 from .attach import Group, made_by
 from .callback import Callback, SomeCallback, field_values, is_callback
+from .cursor import Cursor
 from .dispatch import BatchPlan, Watching, batch_plan, batch_watched
 from .errors import CallbackError, LoopError
 from .events import P, X, Y
-from .scopes import ENDED, Cursor, check_closure
+from .optimizer import check_closure
+from .stages import ENDED
 from .turns import TrainTurn, Turn, TurnCursor, ValidTurn, ValidTurnCursor
 
 M = TypeVar("M", bound=nn.Module, default=nn.Module)

@@ -21,26 +21,17 @@ from torch import Tensor, autograd, nn
 from torch.optim import Optimizer
 from typing_extensions import Concatenate, ParamSpec, override
 
+from .batch_cursors import ValidCursor
+from .batches import Scope
+from .cursor import Cursor
 from .dispatch import BatchPlan, fold
 from .errors import LoopError, within
 from .events import P, X, Y
 from .hooks import AFTER_LOSS
+from .losses import check_graph, check_loss
 from .outcomes import Cancel, CancelBatch
-from .scopes import (
-    BACKWARD,
-    BEGUN,
-    CANCELLED,
-    LOSS,
-    PREDICTED,
-    STEPPED,
-    Cursor,
-    Evaluated,
-    Scope,
-    Validating,
-    ValidPredicted,
-    check_graph,
-    check_loss,
-)
+from .scopes import Evaluated, ValidPredicted
+from .stages import BACKWARD, BEGUN, CANCELLED, LOSS, PREDICTED, STEPPED
 
 C = TypeVar("C", bound="TurnCursor[Any, Any, Any]")  # Any: a bound names no type variables
 PS = ParamSpec("PS")
@@ -310,7 +301,7 @@ class TrainTurn(TurnCursor[X, Y, P], TurnPredicted[X, Y, P], TurnLoss, TurnBackw
         )
 
 
-class ValidTurnCursor(TurnCursor[X, Y, P], Validating[X, Y, P]):
+class ValidTurnCursor(TurnCursor[X, Y, P], ValidCursor[X, Y, P]):
     """ValidPredicted and Evaluated in one."""
 
     __slots__ = ()

@@ -13,9 +13,10 @@ from torch.optim import SGD, Optimizer
 from typing_extensions import assert_type, override
 
 from typedcb import AfterLoss, AfterPred, AnyCallback, BeginBatch, Callback, Loop, Objective, Phase
+from typedcb.batches import TrainBatch
 from typedcb.callbacks import AvgStats, EarlyStopping, GradientAccumulation, GradientClip, SmoothLoss
 from typedcb.needs import HasModelAndOpt
-from typedcb.scopes import Evaluated, TrainBatch, ValidPredicted
+from typedcb.scopes import Evaluated, ValidPredicted
 from typedcb.turns import Turn, TurnBackward, TurnLoss, TurnPredicted, ValidTurn
 
 

@@ -25,8 +25,8 @@ from ..engine import Device, Forward
 from ..errors import EngineError
 from ..events import P, X, Y
 from ..extras import require
+from ..optimizer import Steps
 from ..outcomes import CancelBatch
-from ..scopes import Steps
 from .deepspeed import DeepSpeed, check_deepspeed
 from .distributed import DistributedEngine
 from .processes import Processes

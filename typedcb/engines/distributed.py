@@ -21,9 +21,9 @@ from ..dispatch import Plan
 from ..engine import Device, Forward
 from ..errors import EngineError
 from ..events import P, X, Y
+from ..optimizer import Steps
 from ..outcomes import CancelBatch
 from ..ranks import over
-from ..scopes import Steps
 from .failing import Failures
 from .processes import LostError, Processes
 from .split import split

@@ -24,7 +24,7 @@ from ..errors import CallbackError, LoopError
 from ..events import P, X, Y
 from ..extras import require
 from ..hosted import Hostable, HostedCursor
-from ..scopes import BACKWARD, BEGUN, ENDED, LOSS, PREDICTED, SKIPPED
+from ..stages import BACKWARD, BEGUN, ENDED, LOSS, PREDICTED, SKIPPED
 from ..state import OnMismatch
 from .cells_file import SUFFIX, read_cells, write_cells
 from .hosting import Hosting

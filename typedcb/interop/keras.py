@@ -21,7 +21,7 @@ from ..errors import CallbackError, LoopError
 from ..events import P, X, Y
 from ..extras import require
 from ..hosted import Hostable, Hosted
-from ..scopes import LOSS
+from ..stages import LOSS
 from ..state import OnMismatch
 from .hosting import Hosting
 from .hosts import KERAS, KERAS_CALLBACK

@@ -22,7 +22,7 @@ from ..errors import LoopError
 from ..events import P, X, Y
 from ..extras import require
 from ..hosted import Hostable, Hosted, HostedCursor
-from ..scopes import BACKWARD, BEGUN, LOSS, PREDICTED, SKIPPED
+from ..stages import BACKWARD, BEGUN, LOSS, PREDICTED, SKIPPED
 from ..state import OnMismatch
 from .hosting import PAIRS, BatchFormat, Hosting
 from .hosts import LIGHTNING, LIGHTNING_SCALED, LIGHTNING_SEVERAL

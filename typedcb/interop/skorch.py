@@ -22,7 +22,7 @@ from ..errors import CallbackError, LoopError
 from ..events import P, X, Y
 from ..extras import require
 from ..hosted import Hostable, Hosted
-from ..scopes import BACKWARD, LOSS
+from ..stages import BACKWARD, LOSS
 from ..state import OnMismatch
 from .hosting import Hosting
 from .hosts import SKORCH

@@ -23,7 +23,7 @@ from ..errors import BatchError, CallbackError, LoopError
 from ..events import P, X, Y
 from ..extras import require
 from ..hosted import Host, Hostable, Hosted, HostedCursor
-from ..scopes import BACKWARD, BEGUN, LOSS, PREDICTED, SKIPPED
+from ..stages import BACKWARD, BEGUN, LOSS, PREDICTED, SKIPPED
 from ..state import OnMismatch
 from .cells_file import read_cells, write_cells
 from .hosting import BatchFormat, Hosting

@@ -1,0 +1,40 @@
+"""What a loss has to be: a scalar tensor that has a graph."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from .errors import BatchError
+
+
+def check_loss(loss: object) -> None:
+    """Refuses a loss that is no scalar tensor.
+
+    Args:
+        loss: What a loss function gave.
+
+    Raises:
+        BatchError: It is no tensor of no dimensions.
+    """
+    if isinstance(loss, Tensor) and not loss.dim():
+        return
+    what = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"a {type(loss).__name__}"
+    raise BatchError(f"the loss is {what}, and has to be a scalar tensor: reduce it, by .mean() say.")
+
+
+def check_graph(loss: object, error: Exception) -> None:
+    """Refuses a loss that backward could not begin at, in words that say why.
+
+    Args:
+        loss: The loss.
+        error: What backward has raised.
+
+    Raises:
+        BatchError: It is no scalar tensor, or has no graph.
+    """
+    check_loss(loss)
+    if isinstance(loss, Tensor) and not loss.requires_grad:
+        raise BatchError(
+            "the loss has no graph, so that no parameter can get a gradient from it: is every parameter frozen, does "
+            "the model run under torch.no_grad(), or is the prediction detached, or argmaxed, before the loss?"
+        ) from error
