@@ -29,7 +29,8 @@ from typedcb import AfterEpoch, AnyCallback, BeginEpoch, Cell, DataBunch, Learne
 from typedcb.callbacks import Checkpoint
 from typedcb.demo import digits, small_cnn
 from typedcb.state import captured
-from typedcb.store import _file_of_tensors, clean, draft, steps, verify, write
+from typedcb.store import clean, draft, steps, verify, write
+from typedcb.store.tensor_file import checksum_of
 
 from .task import table
 
@@ -163,7 +164,7 @@ def parts(task: Task) -> list[list[str]]:
         return [
             ["the copy, while training stands still", cpu(lambda: draft(captured(learn), copy=True, into=content))],
             ["writing the file", cpu(file_alone)],
-            ["the checksum", cpu(lambda: _file_of_tensors(file, content.tensors))],
+            ["the checksum", cpu(lambda: checksum_of(file, content.tensors))],
             ["all that the thread does, removing older ones too", cpu(all_of_it)],
             ["reading and verifying it, as a fit that is taken up does", cpu(lambda: verify(steps(folder)[-1]))],
         ]

@@ -15,10 +15,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from typedcb import DataBunch, Learner
-from typedcb import store as store_module
 from typedcb.callbacks import Checkpoint
 from typedcb.errors import CheckpointWarning, CheckpointWriteError, StateError
-from typedcb.store import draft, latest, read, steps, write
+from typedcb.store import draft, latest, read, steps, write, writing
 
 
 def small(*cbs: Any) -> Learner[Any, Any, Any, Any]:
@@ -83,7 +82,7 @@ def test_an_old_one_that_cannot_be_removed_is_a_warning(
 
     learn = small()
     learn.add(Checkpoint, tmp_path, every_steps=1, every_epochs=None, keep_last=1, asynchronous=asynchronous)
-    monkeypatch.setattr(store_module.shutil, "rmtree", busy)
+    monkeypatch.setattr(shutil, "rmtree", busy)
     with pytest.warns(CheckpointWarning, match="step-0000000. could not be removed: .*busy"):
         learn.fit(1)
     monkeypatch.undo()
@@ -101,7 +100,7 @@ def test_an_error_inside_a_save_goes_on_and_leaves_nothing_half_done(
     def fails(*_: Any) -> bytes:
         raise error
 
-    monkeypatch.setattr(store_module, "_manifest", fails)
+    monkeypatch.setattr(writing, "encoded", fails)
     learn = small()
     learn.add(Checkpoint, tmp_path)
     with pytest.raises(error if error is KeyboardInterrupt else CheckpointWriteError) as caught:

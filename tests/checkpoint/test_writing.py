@@ -16,10 +16,10 @@ import safetensors.torch
 import torch
 from killing import HERE, environment, kill, kill_training
 from recording import At, raising
-from runs import differing, everything, run
 from torch import nn
 from torch.nn import functional as F
 
+from runs import differing, everything, run
 from typedcb import Cancelled, CancelTrain, DataBunch, Learner
 from typedcb.callbacks import AvgStats, Checkpoint, SmoothLoss
 from typedcb.errors import CheckpointError, CheckpointWarning, CheckpointWriteError
@@ -197,7 +197,7 @@ def test_what_was_just_written_is_not_read_again_before_older_ones_go(
     learn = small()
     learn.add(Checkpoint, tmp_path, keep_last=1)
     read_again: list[Path] = []
-    monkeypatch.setattr("typedcb.store.verify", read_again.append)
+    monkeypatch.setattr("typedcb.store.keeping.verify", read_again.append)
     learn.fit(3)
     assert [path.name for path in steps(tmp_path)] == ["step-00000012"]
     assert read_again == []
@@ -249,7 +249,7 @@ def test_an_error_in_writing_ends_the_fit_or_is_a_warning(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("typedcb.store._write_files", full)
+    monkeypatch.setattr("typedcb.store.writing._write_files", full)
     learn = small()
     learn.add(Checkpoint, tmp_path / "a", every_steps=1, asynchronous=asynchronous)
     with pytest.raises(CheckpointWriteError, match="No space left on device"):

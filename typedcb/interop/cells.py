@@ -17,12 +17,7 @@ from ..callback import SomeCallback
 from ..cell import Series, State
 from ..errors import CorruptCheckpointError, MismatchError
 from ..state import OnMismatch
-from ..state import _cells as cells_taken
-from ..state import _give as give
-from ..state import _own_problem as own_problem
-from ..state import _saved as saved_states
-from ..state import _stateful as stateful
-from ..state import _which as which
+from ..state.cells import cells_taken, give, own_problem, saved_states, stateful, which
 from ..tree import StoredTensor, Tree, decode, encode, map_tensors
 from ..values import declared, made, shown
 
