@@ -22,7 +22,8 @@ from torch.utils.data import DataLoader, IterableDataset
 import typedcb.batch_cursors
 import typedcb.cursor
 import typedcb.events
-import typedcb.loop
+import typedcb.fit
+import typedcb.run
 from typedcb import (
     AfterBackward,
     AfterBatch,
@@ -306,7 +307,7 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
             event.__name__, [], bases=(event,), namespace={"__post_init__": count}, frozen=True, eq=False
         )
 
-    for module in (typedcb.loop, typedcb.cursor, typedcb.batch_cursors):
+    for module in (typedcb.fit, typedcb.run, typedcb.cursor, typedcb.batch_cursors):
         for event in EVENTS:
             if vars(module).get(event.__name__) is event:
                 monkeypatch.setattr(module, event.__name__, counted(event))

@@ -50,7 +50,7 @@ from typedcb.callbacks import (
     linear,
 )
 from typedcb.errors import BatchError
-from typedcb.loop import Position, Resumption
+from typedcb.position import Position, Resumption
 from typedcb.trace import Trace, read
 
 

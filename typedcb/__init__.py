@@ -16,6 +16,8 @@ What is where, and which way imports go (a module imports only from lines above 
     cursor, scopes, batches where a pass is; a batch as types; with losses, optimizer and stages
     turns                   turns of objectives within a batch
     data, device, engine    what a loop is fed with, and what it computes on
+    loading, position       a loader's batches on their way into the loop; how far a fit has come
+    run, fit, validation    what a loop's `with` gives: a fit and its epochs, or a validation
     loop                    the training loop as types
     objective               one of several that a loop trains: a model, its optimizer and its callbacks
     needs                   what a callback may ask of what runs it; with portrait and summary, what a learner shows

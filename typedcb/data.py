@@ -108,11 +108,11 @@ def batch_size(yb: object) -> int:
     raise BatchError(f"a batch's targets are a {type(yb).__name__}, from which no batch size can be read.")
 
 
-def length_of(dl: object) -> Optional[int]:
+def length_of(items: object) -> Optional[int]:
     """How many items something has; None where it does not know."""
     try:
-        return len(dl) if isinstance(dl, Sized) else None
-    except TypeError:  # what a DataLoader over an iterable data set raises: it has a __len__ that cannot answer
+        return len(cast(Sized, items))  # to ask whether it is Sized would take 4 µs, in each epoch
+    except TypeError:  # also of a DataLoader over an iterable data set: it has a __len__ that cannot answer
         return None
 
 

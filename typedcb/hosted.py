@@ -41,10 +41,12 @@ from .cursor import Cursor
 from .dispatch import fold
 from .errors import CallbackError, LoopError
 from .events import AfterLoss, P, Phase, X, Y
+from .fit import FitScope
 from .hooks import AFTER_LOSS, HOOKS
-from .loop import FitScope, Loop, Resumption
+from .loop import Loop
 from .losses import check_loss
 from .needs import HasModelAndOpt
+from .position import Resumption
 from .stages import BACKWARD, BEGUN, ENDED, LOSS, PREDICTED, SKIPPED, STEPPED
 
 Answers: TypeAlias = Mapping[str, frozenset[type]]

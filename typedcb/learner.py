@@ -40,13 +40,16 @@ from .engine import Engine, engine_of
 from .errors import CallbackError, LoopError, NonFiniteError
 from .evaluating import evaluating
 from .events import FitOutcome, P_co, X, X_co, Y, Y_co
+from .fit import FitScope
 from .hooks import P_contra, Y_contra
-from .loop import FitScope, Loop, Position, ValidationScope
+from .loop import Loop
 from .optimizer import check_closure
 from .portrait import portrait
+from .position import Position
 from .several import as_tuple
 from .showing import Sheets
 from .summary import Summary, summarize
+from .validation import ValidationScope
 
 if TYPE_CHECKING:
     from .callbacks.lr_finder import LRFinder

@@ -24,7 +24,8 @@ from .data import DataBunch
 from .device import device_of
 from .errors import LoopError
 from .events import P, X, Y
-from .loop import Loop, Position, Resumption
+from .loop import Loop
+from .position import Position, Resumption
 
 if TYPE_CHECKING:
     from .state import InFit, OnMismatch

@@ -11,7 +11,7 @@ from tiny import Weight, pairs, total
 from torch.optim import SGD
 
 from typedcb import BatchError, Loop
-from typedcb.loop import Position, Resumption
+from typedcb.position import Position, Resumption
 
 
 def taken_up(position: Position, n_epochs: int = 2, n_train: int = 3, thrown_away: int | None = None) -> list[str]:

@@ -421,7 +421,7 @@ def test_a_clock_that_is_set_back_in_a_fit_changes_no_figure(tmp_path: Path, mon
 
 def test_a_counter_of_steps_has_no_end() -> None:
     from typedcb import Loop  # noqa: PLC0415
-    from typedcb.loop import Position, Resumption  # noqa: PLC0415
+    from typedcb.position import Position, Resumption  # noqa: PLC0415
 
     recorder = Recorder()
     resume = Resumption(Position(0, "train", 0, 2**63 - 1), lambda: None, lambda: 0, lambda: None)

@@ -13,8 +13,9 @@ from typing_extensions import assert_type
 from typedcb import DataBunch, Learner, LoopParts, Objective, ObjectiveParts
 from typedcb.callbacks import EMA, AvgStats, Checkpoint, GradientClip, accuracy
 from typedcb.events import FitOutcome
-from typedcb.loop import Loop, Position, Resumption
+from typedcb.loop import Loop
 from typedcb.needs import HasModelAndOpt
+from typedcb.position import Position, Resumption
 
 learn = Learner(nn.Linear(2, 2), DataBunch([(ones(4, 2), ones(4).long())]), F.cross_entropy, partial(SGD, lr=0.1))
 stats = AvgStats(accuracy)

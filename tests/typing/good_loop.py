@@ -12,8 +12,9 @@ from typing_extensions import assert_type
 
 from typedcb import Callback, FitOutcome, Loop
 from typedcb.batches import TrainBatch, ValidBatch
-from typedcb.loop import EpochScope, FitScope, ValidationScope
+from typedcb.fit import EpochScope, FitScope
 from typedcb.scopes import BackwardDone, Evaluated, Predicted, ValidPredicted, WithLoss
+from typedcb.validation import ValidationScope
 
 batches = [(torch.zeros(4, 2), torch.zeros(4, dtype=torch.long)), (torch.ones(2, 2), torch.ones(2, dtype=torch.long))]
 model = nn.Linear(2, 2)

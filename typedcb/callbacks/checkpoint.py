@@ -35,7 +35,7 @@ from ..events import (
 )
 from ..extras import require
 from ..locks import FolderLock, hold
-from ..loop import Position
+from ..position import Position
 from ..ranks import here
 from ..state import InFit, bring_together, captured, in_fit, inexact_parts, instant, modes, with_ranks
 from ..store import Draft, clean, draft, next_name, probe, write

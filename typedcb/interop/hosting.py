@@ -19,8 +19,9 @@ from ..device import device_of
 from ..errors import BatchError, CallbackError, LoopError
 from ..events import FitOutcome, P, X, Y
 from ..hosted import Host, Hostable, Hosted, check_host, check_kind, kind_of, made_for
-from ..loop import Loop, Position, Resumption
+from ..loop import Loop
 from ..outcomes import CancelTrain
+from ..position import Position, Resumption
 from ..state import OnMismatch
 from ..tree import is_tuple
 from .cells import Cells, fitted, packed, unpacked
