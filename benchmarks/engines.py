@@ -1,147 +1,385 @@
-"""What an engine costs over a loop on DistributedDataParallel written by hand, and accelerate's bare loop beside it.
+"""What an engine costs over the same loop written by hand, on DistributedDataParallel and on fully_shard.
 
 python -m benchmarks.engines
+
+Every arm does the same work: the same samples on each rank, in the same order, loaded by the same code of torch, on
+the same model; in the end all arms of a kind have the same weights, bit for bit, or the benchmark fails (accelerate
+shuffles by itself). The arms run in turns, in short blocks, in one process group, so that what else the machine does
+comes to all of them. What collates a batch, the same function in all arms, takes the times: from the first batch of an
+epoch to its last. What a fit costs at its beginning and its end, and what lies between two epochs, is told apart.
 """
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# torch.distributed and torch.profiler are half without types
 
 from __future__ import annotations
 
 import json
+import math
 import os
+import random
 import socket
 import subprocess
 import sys
 from functools import partial
+from itertools import pairwise
 from statistics import median
 from time import perf_counter, process_time
-from typing import Callable
+from typing import Any, Callable, Final, Iterable, Iterator, Optional
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
+from attrs import define, field, frozen
 from torch import Tensor, nn
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD
-from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.data import DataLoader, DistributedSampler, Sampler, TensorDataset, default_collate
+from typing_extensions import override
 
 from typedcb import DataBunch, Learner
-from typedcb.engines import TorchEngine
+from typedcb.engines import FSDP, TorchEngine
 
-N_PROCESSES, ROUNDS, BATCH, N_BATCHES = 2, 24, 128, 20
+N_PROCESSES, BATCH, N_BATCHES, N_EPOCHS, WARM_UP = 2, 128, 12, 2, 3
+ROUNDS, SECONDS, LR = 80, 80.0, 0.01
+KINDS: Final = {"ddp": "DistributedDataParallel", "fsdp": "fully_shard"}
+CLOCK, PROCESSOR = 0, 1
+
+Pair = tuple[Tensor, ...]
+Loader = DataLoader[Pair]
+Moment = tuple[float, float]
+"""By the clock, and of the processor's time that this process has used in all its threads; in seconds."""
+
+
+def now() -> Moment:
+    """This moment."""
+    return perf_counter(), process_time()
 
 
 def network() -> nn.Sequential:
-    """A network whose batch takes a few milliseconds."""
+    """A network whose batch takes some ten milliseconds, with the buffers of a batch norm."""
     torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, 10))
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 5, stride=2, padding=2),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Conv2d(8, 16, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(16 * 7 * 7, 64),
+        nn.ReLU(),
+        nn.Linear(64, 10),
+    )
 
 
 def samples() -> TensorDataset:
-    """What they train on."""
+    """What they train on: pictures of 28 by 28."""
     generator = torch.Generator().manual_seed(1)
     n = BATCH * N_BATCHES
-    return TensorDataset(torch.randn(n, 784, generator=generator), torch.randint(10, (n,), generator=generator))
+    return TensorDataset(torch.randn(n, 1, 28, 28, generator=generator), torch.randint(10, (n,), generator=generator))
 
 
-def by_hand() -> Callable[[], None]:
-    """A loop on DistributedDataParallel; each process has a batch of its own share's size."""
-    model = DistributedDataParallel(network())
-    opt = SGD(model.parameters(), lr=0.01)
-    data = samples()
-    dl: DataLoader[tuple[Tensor, ...]] = DataLoader(
-        data, batch_size=BATCH // N_PROCESSES, sampler=DistributedSampler(data, shuffle=True)
-    )
+@define
+class Clock:
+    """Makes batches as a DataLoader does by default, and notes when."""
 
-    def epoch() -> None:
+    noted: list[Moment] = field(factory=list)
+
+    def __call__(self, items: list[Pair]) -> Any:  # Any: as default_collate has it
+        """A batch of items."""
+        self.noted.append(now())
+        return default_collate(items)
+
+
+class Halves(Sampler[int]):
+    """The order of a DistributedSampler, put together again: the first half of each batch is what the first rank has.
+
+    A DistributedSampler deals out single samples in turns, and an engine splits each batch in the middle.
+    """
+
+    def __init__(self, n: int) -> None:
+        self._n = n
+        self._epoch = 0
+
+    @override
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self._epoch)
+        self._epoch += 1
+        order = torch.randperm(self._n, generator=generator).tolist()
+        for start in range(0, self._n, BATCH):
+            for rank in range(N_PROCESSES):
+                yield from order[start + rank : start + BATCH : N_PROCESSES]
+
+    def __len__(self) -> int:
+        return self._n
+
+
+@frozen
+class Arm:
+    """A loop that trains."""
+
+    run: Callable[[int], object]
+    """Trains for so many epochs."""
+
+    clock: Clock
+    """When its batches were made."""
+
+    model: nn.Module
+    """What it trains."""
+
+
+def loop_of(
+    model: nn.Module, sampler: DistributedSampler[Pair], dl: Iterable[Any], forward: Callable[[Tensor], Tensor]
+) -> Callable[[int], None]:
+    """The loop that is written by hand."""
+    opt = SGD(model.parameters(), lr=LR)
+    done = 0
+
+    def run(n_epochs: int) -> None:
+        nonlocal done
         model.train()
-        for xb, yb in dl:
-            F.cross_entropy(model(xb), yb).backward()
-            opt.step()
-            opt.zero_grad()
+        for _ in range(n_epochs):
+            sampler.set_epoch(done)
+            done += 1
+            for xb, yb in dl:
+                F.cross_entropy(forward(xb), yb).backward()  # type: ignore[no-untyped-call]  # torch leaves it so
+                opt.step()
+                opt.zero_grad()
 
-    return epoch
+    return run
 
 
-def by_engine(engine: TorchEngine) -> Callable[[], None]:
+def by_hand(kind: str) -> Arm:
+    """A loop on torch's own; each process has a batch of its own share's size."""
+    model, clock, data = network(), Clock(), samples()
+    forward: nn.Module = model
+    if kind == "ddp":
+        forward = DistributedDataParallel(model)
+    else:
+        for unit in FSDP().units(model):
+            fully_shard(unit)
+        fully_shard(model)
+    sampler: DistributedSampler[Pair] = DistributedSampler(data, shuffle=True, seed=0)
+    dl: Loader = DataLoader(data, batch_size=BATCH // N_PROCESSES, sampler=sampler, collate_fn=clock)
+    return Arm(loop_of(model, sampler, dl, forward), clock, model)
+
+
+def by_engine(engine: TorchEngine) -> Arm:
     """The same by a learner."""
-    dl: DataLoader[tuple[Tensor, ...]] = DataLoader(samples(), batch_size=BATCH, shuffle=True)
-    learn = Learner(network(), DataBunch(dl), F.cross_entropy, partial(SGD, lr=0.01), engine=engine)
-    return lambda: learn.fit(1) and None
+    model, clock, data = network(), Clock(), samples()
+    dl: Loader = DataLoader(data, batch_size=BATCH, sampler=Halves(len(data)), collate_fn=clock)
+    learn = Learner(model, DataBunch(dl), F.cross_entropy, partial(SGD, lr=LR), engine=engine)
+    return Arm(learn.fit, clock, model)
 
 
-def by_accelerate() -> Callable[[], None]:
-    """The same by accelerate's own loop."""
-    from accelerate import Accelerator  # noqa: PLC0415  # only this arm needs it
-
+def by_accelerate() -> Optional[Arm]:
+    """The same by accelerate's own loop, where it is installed."""
+    try:
+        from accelerate import Accelerator  # noqa: PLC0415  # only this arm needs it
+    except ImportError:
+        return None
     accelerator = Accelerator(cpu=True)
-    dl: DataLoader[tuple[Tensor, ...]] = DataLoader(samples(), batch_size=BATCH // N_PROCESSES, shuffle=True)
-    module = network()
-    model, opt, mine = accelerator.prepare(module, SGD(module.parameters(), lr=0.01), dl)
+    module, clock, data = network(), Clock(), samples()
+    dl: Loader = DataLoader(data, batch_size=BATCH // N_PROCESSES, shuffle=True, collate_fn=clock)
+    model, opt, mine = accelerator.prepare(module, SGD(module.parameters(), lr=LR), dl)
 
-    def epoch() -> None:
+    def run(n_epochs: int) -> None:
         model.train()
-        for xb, yb in mine:
-            accelerator.backward(F.cross_entropy(model(xb), yb))
-            opt.step()
-            opt.zero_grad()
+        for _ in range(n_epochs):
+            for xb, yb in mine:
+                accelerator.backward(F.cross_entropy(model(xb), yb))
+                opt.step()
+                opt.zero_grad()
 
-    return epoch
+    return Arm(run, clock, module)
 
 
-def measured() -> dict[str, list[tuple[float, float]]]:
-    """Seconds a batch of each arm, in alternation, by the clock and of the processor; all begin each together."""
-    torch.set_num_threads(1)
-    engine = TorchEngine()
-    arms = {
-        "by hand": by_hand(),
-        "by hand again": by_hand(),
-        "typedcb": by_engine(engine),
-        "accelerate": by_accelerate(),
-    }
-    took: dict[str, list[tuple[float, float]]] = {name: [] for name in arms}
-    for number in range(ROUNDS + 3):
-        order = list(arms) if number % 2 else list(reversed(arms))
+def arms_of(kind: str, engine: TorchEngine) -> dict[str, Arm]:
+    """What runs in turns."""
+    arms = {"by hand": by_hand(kind), "by hand again": by_hand(kind), "Learner": by_engine(engine)}
+    accelerated = by_accelerate() if kind == "ddp" else None
+    return arms if accelerated is None else {**arms, "accelerate's loop": accelerated}
+
+
+Block = dict[str, Moment]
+"""Of one block: what a batch takes, what lies between two epochs, and what is before the first batch and behind it."""
+
+
+def block(arm: Arm) -> Block:
+    """Trains for a few epochs."""
+    arm.clock.noted.clear()
+    dist.barrier()
+    begun = now()
+    arm.run(N_EPOCHS)
+    ended, noted = now(), arm.clock.noted
+    assert len(noted) == N_EPOCHS * N_BATCHES, len(noted)
+    epochs = [noted[i : i + N_BATCHES] for i in range(0, len(noted), N_BATCHES)]
+    each = (N_BATCHES - 1) * N_EPOCHS
+    found: dict[str, list[float]] = {"batch": [], "between": [], "around": []}
+    for which in (CLOCK, PROCESSOR):
+        batch = sum(one[-1][which] - one[0][which] for one in epochs) / each
+        between = sum(after[0][which] - before[-1][which] for before, after in pairwise(epochs)) / (N_EPOCHS - 1)
+        around = ended[which] - noted[-1][which] + noted[0][which] - begun[which]
+        for name, seconds in (("batch", batch), ("between", between - batch), ("around", around - batch)):
+            found[name].append(seconds)
+    return {name: (clock, processor) for name, (clock, processor) in found.items()}
+
+
+def collectives(arm: Arm) -> dict[str, float]:
+    """How many collectives of gloo an arm runs, by kind, in a batch of an epoch: in two epochs, less those of one."""
+    counts: list[dict[str, int]] = []
+    for n_epochs in (1, 2):
+        with profile(activities=[ProfilerActivity.CPU]) as seen:
+            arm.run(n_epochs)
+        events = seen.key_averages()
+        counts.append({one.key: one.count for one in events if one.key.startswith("gloo:")})
+    one, two = counts
+    return {name.removeprefix("gloo:"): (two[name] - one.get(name, 0)) / N_BATCHES for name in two}
+
+
+def calls(arm: Arm) -> float:
+    """How many calls of functions, of Python's and of C's, an arm makes in a batch of an epoch, in this thread."""
+    totals: list[int] = []
+    for n_epochs in (1, 2):
+        seen = 0
+
+        def count(frame: object, event: str, arg: object) -> None:
+            nonlocal seen
+            seen += event in ("call", "c_call")
+
+        sys.setprofile(count)
+        arm.run(n_epochs)
+        sys.setprofile(None)
+        totals.append(seen)
+    return (totals[1] - totals[0]) / N_BATCHES
+
+
+def weights(model: nn.Module) -> Tensor:
+    """All weights of a model, whole."""
+    whole = [p.full_tensor() if isinstance(p, DTensor) else p for p in model.parameters()]
+    return torch.cat([tensor.detach().flatten() for tensor in whole])
+
+
+@define
+class Measured:
+    """What one process has measured of one kind."""
+
+    blocks: dict[str, list[Block]]
+    collectives: dict[str, dict[str, float]]
+    calls: dict[str, float]
+
+
+def measured(kind: str, engine: TorchEngine) -> Measured:
+    """Runs the arms of a kind in turns, in an order that is drawn anew for each round, the same on all ranks."""
+    arms = arms_of(kind, engine)
+    found = Measured({name: [] for name in arms}, {}, {})
+    order, drawn = list(arms), random.Random(0)
+    begun = perf_counter()
+    for turn in range(ROUNDS + WARM_UP):
+        if max(engine.gather((round(perf_counter() - begun),)))[0] > SECONDS:
+            break
+        drawn.shuffle(order)
         for name in order:
-            dist.barrier()
-            begun, worked = perf_counter(), process_time()
-            arms[name]()
-            if number >= 3:
-                took[name].append(((perf_counter() - begun) / N_BATCHES, (process_time() - worked) / N_BATCHES))
-    return took
+            one = block(arms[name])
+            if turn >= WARM_UP:
+                found.blocks[name].append(one)
+    for name, arm in arms.items():
+        found.collectives[name], found.calls[name] = collectives(arm), calls(arm)
+    wanted = weights(arms["by hand"].model)
+    for name in ("by hand again", "Learner"):
+        assert torch.equal(weights(arms[name].model), wanted), f"{name} has come to other weights than the loop by hand"
+    return found
+
+
+def interval(values: list[float]) -> tuple[float, float, float]:
+    """The median of values, and between what bounds it lies with 95 % confidence, by their order alone."""
+    ordered, n = sorted(values), len(values)
+    reach = math.floor((n - 1.96 * math.sqrt(n)) / 2)
+    return ordered[max(0, reach - 1)], median(ordered), ordered[min(n - 1, n - reach)]
+
+
+def of_pairs(one: list[float], other: list[float]) -> str:
+    """The ratios of pairs that ran in the same round, as text."""
+    low, middle, high = interval([a / b for a, b in zip(one, other, strict=True)])
+    return f"{middle:.3f} ({low:.3f} to {high:.3f})"
+
+
+def over_ranks(ranks: list[Measured], name: str, part: str, which: int) -> list[float]:
+    """Of each block what a part took on the mean of the ranks, in seconds."""
+    return [
+        sum(block[part][which] for block in blocks) / len(ranks)
+        for blocks in zip(*(rank.blocks[name] for rank in ranks), strict=True)
+    ]
+
+
+def quickest(values: list[float]) -> float:
+    """What it takes where little else is at work: of ten values the least but one."""
+    return sorted(values)[len(values) // 10]
+
+
+def report(kind: str, ranks: list[Measured]) -> None:
+    """Prints the tables of a kind."""
+    took = {name: [over_ranks(ranks, name, "batch", which) for which in (CLOCK, PROCESSOR)] for name in ranks[0].blocks}
+    bare = took["by hand"]
+    print(f"\n{KINDS[kind]}, {N_PROCESSES} processes, {len(bare[0])} blocks of each loop:\n")
+    print("| loop | ms a batch | over by hand | processor's ms | over by hand | the same at its quickest |")
+    print("| --- | ---: | --- | ---: | --- | ---: |")
+    for name, (clock, processor) in took.items():
+        cells = [name, f"{median(clock) * 1e3:.2f}", of_pairs(clock, bare[CLOCK])]
+        cells += [f"{median(processor) * 1e3:.2f}", of_pairs(processor, bare[PROCESSOR])]
+        print(f"| {' | '.join(cells)} | {quickest(processor) / quickest(bare[PROCESSOR]):.3f} |")
+    print("\n| loop | calls a batch | collectives a batch | ms around a fit | ms between epochs |")
+    print("| --- | ---: | --- | ---: | ---: |")
+    for name in took:
+        made = ", ".join(f"{n:.2f} {what}" for what, n in ranks[0].collectives[name].items() if n)
+        around = [f"{median(over_ranks(ranks, name, part, CLOCK)) * 1e3:.1f}" for part in ("around", "between")]
+        print(f"| {' | '.join([name, f'{ranks[0].calls[name]:.0f}', made, *around])} |", flush=True)
+
+
+def rank(kind: str) -> None:
+    """What each process does."""
+    torch.set_num_threads(1)
+    with TorchEngine(FSDP() if kind == "fsdp" else None) as engine:
+        found = measured(kind, engine)
+    print(json.dumps([found.blocks, found.collectives, found.calls]))
+
+
+def started(kind: str) -> list[Measured]:
+    """Starts the processes, and waits for what they have measured."""
+    with socket.socket() as at:
+        at.bind(("127.0.0.1", 0))
+        port = str(at.getsockname()[1])
+    place = {"WORLD_SIZE": str(N_PROCESSES), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.engines", kind],
+            env={**os.environ, **place, "RANK": str(number), "LOCAL_RANK": str(number)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,  # torch's profiler says there that it begins and ends
+            text=True,
+        )
+        for number in range(N_PROCESSES)
+    ]
+    found: list[Measured] = []
+    for process in processes:
+        out, said = process.communicate()
+        if process.returncode:
+            raise SystemExit(said)
+        found.append(Measured(*json.loads(out.strip().splitlines()[-1])))
+    return found
 
 
 def main() -> None:
-    """Starts the processes, and prints the table."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = str(found.getsockname()[1])
-    place = {"WORLD_SIZE": str(N_PROCESSES), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.engines", "rank"],
-            env={**os.environ, **place, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(N_PROCESSES)
-    ]
-    outs = [process.communicate()[0] for process in processes]
-    took: dict[str, list[tuple[float, float]]] = json.loads(outs[0].strip().splitlines()[-1])
-    print("| loop | ms a batch | over the loop by hand | processor's ms a batch | over the loop by hand |")
-    print("| --- | ---: | --- | ---: | --- |")
-    for name, times in took.items():
-        cells = [name]
-        for clock in (0, 1):
-            pairs = sorted(one[clock] / bare[clock] for one, bare in zip(times, took["by hand"], strict=True))
-            low, high = pairs[len(pairs) // 4], pairs[3 * len(pairs) // 4]
-            cells += [
-                f"{median(one[clock] for one in times) * 1e3:.2f}",
-                f"{median(pairs):.3f} ({low:.3f} to {high:.3f})",
-            ]
-        print(f"| {' | '.join(cells)} |")
+    """Prints the tables."""
+    for kind in KINDS:
+        report(kind, started(kind))
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["rank"]:
-        print(json.dumps(measured()))
+    if len(sys.argv) > 1:
+        rank(sys.argv[1])
     else:
         main()
