@@ -24,6 +24,7 @@ What is where, and which way imports go (a module imports only from lines above 
     hosted                  a fit in somebody else's trainer
     state                   what is saved and how it is given back; with loaders, randomness, values and trained
     callbacks               the ready-made ones
+    callback_holder, recipes what a learner does with callbacks; trainings that are known by a name
     learner, loop_parts     a model, its data, its loss and its optimizer on that loop, or for a loop of one's own
     engines                 several processes
     trace, explain          a recording of what happens; in what order callbacks run, and why

@@ -1,10 +1,28 @@
-"""What a loss has to be: a scalar tensor that has a graph."""
+"""What makes a loss, and what a loss has to be: a scalar tensor that has a graph."""
 
 from __future__ import annotations
 
-from torch import Tensor
+from functools import partial
+from typing import Protocol, Union
+
+from torch import Tensor, nn
+from typing_extensions import TypeAlias
 
 from .errors import BatchError
+from .hooks import P_contra, Y_contra
+
+LossOfTensors: TypeAlias = Union[nn.Module, "partial[Tensor]"]
+"""A loss whose prediction a checker cannot see, and takes for a tensor: `nn.CrossEntropyLoss()`, a partial function."""
+
+
+class LossFunc(Protocol[P_contra, Y_contra]):
+    """A function, or another callable, that makes a scalar of a prediction and the targets."""
+
+    # A Protocol and no Callable: mypy looks at callables last, after callbacks over object have made P an object.
+
+    def __call__(self, pred: P_contra, yb: Y_contra, /) -> Tensor:
+        """Computes the loss of a batch."""
+        ...
 
 
 def check_loss(loss: object) -> None:

@@ -1,11 +1,20 @@
-"""What a loop asks of an optimizer."""
+"""What a loop asks of an optimizer, and what a learner makes one by."""
 
 from __future__ import annotations
 
 from inspect import Parameter, signature
-from typing import Callable, Optional, Protocol
+from typing import Any, Callable, Iterable, Optional, Protocol, Sequence, TypeVar
+
+from torch import nn
+from torch.optim import Optimizer
+from typing_extensions import TypeAlias
 
 from .errors import LoopError
+
+M = TypeVar("M", bound=nn.Module)
+
+OptFunc: TypeAlias = Callable[[Iterable[nn.Parameter]], Optimizer]
+"""Makes an optimizer of parameters: `torch.optim.AdamW`, `partial(SGD, lr=0.1)`."""
 
 
 class Steps(Protocol):
@@ -48,4 +57,50 @@ def _is_needed(parameter: Parameter) -> bool:
     return parameter.default is Parameter.empty and parameter.kind not in (
         Parameter.VAR_POSITIONAL,
         Parameter.VAR_KEYWORD,
+    )
+
+
+def made_optimizer(
+    model: M, opt_func: OptFunc, splitter: Optional[Callable[[M], Sequence[Iterable[nn.Parameter]]]]
+) -> Optimizer:
+    """The optimizer over a model's parameters, in the groups that the splitter makes.
+
+    Args:
+        model: The model.
+        opt_func: Called with the parameters, or with those of the first group.
+        splitter: Splits the parameters into groups; one group by default.
+
+    Raises:
+        ValueError: The splitter leaves trainable parameters out, or the optimizer is over another model.
+        LoopError: The optimizer's step wants a closure, as LBFGS's does.
+    """
+    if splitter is None:
+        opt = opt_func(model.parameters())
+        check_closure(opt)
+        _check_steps_on(opt, model)
+        return opt
+    groups = [list(group) for group in splitter(model)]
+    grouped = {id(parameter) for group in groups for parameter in group}
+    left_out = [name for name, p in model.named_parameters() if p.requires_grad and id(p) not in grouped]
+    if left_out:
+        raise ValueError(
+            f"the splitter leaves out {', '.join(left_out)}: put them into a group, or freeze them by "
+            f"requires_grad_(False), or they would stay as they are without a word."
+        )
+    opt = opt_func(groups[0])
+    check_closure(opt)
+    for group in groups[1:]:
+        opt.add_param_group({"params": group})
+    return opt
+
+
+def _check_steps_on(opt: Optimizer, model: nn.Module) -> None:
+    """Refuses an optimizer over another model: no step would change this one."""
+    own = {id(parameter) for parameter in model.parameters()}
+    groups: Any = opt.param_groups  # Any: torch says dict[str, Any]
+    if not own or any(id(parameter) in own for group in groups for parameter in group["params"]):
+        return
+    raise ValueError(
+        "the optimizer holds no parameter of this model, so that no step would change it: opt_func is called with the "
+        "parameters to train, and has to use them, as partial(SGD, lr=0.1) does."
     )

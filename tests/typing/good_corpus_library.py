@@ -30,7 +30,7 @@ from typedcb import (
     series,
 )
 from typedcb.callbacks import AvgStats, EarlyStopping
-from typedcb.learner import LossFunc
+from typedcb.losses import LossFunc
 
 X = TypeVar("X")
 Y = TypeVar("Y")
