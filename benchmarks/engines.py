@@ -5,8 +5,10 @@ python -m benchmarks.engines
 Every arm does the same work: the same samples on each rank, in the same order, loaded by the same code of torch, on
 the same model; in the end all arms of a kind have the same weights, bit for bit, or the benchmark fails (accelerate
 shuffles by itself). The arms run in turns, in short blocks, in one process group, so that what else the machine does
-comes to all of them. What collates a batch, the same function in all arms, takes the times: from the first batch of an
-epoch to its last. What a fit costs at its beginning and its end, and what lies between two epochs, is told apart.
+comes to all of them; and they do so in several process groups, in each of which the arms are made in another order,
+since where in memory a model has come to lie is worth a hundredth too. What collates a batch, the same function in all arms,
+takes the times: from the first batch of an epoch to its last. What a fit costs at its beginning and its end, and what
+lies between two epochs, is told apart.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -44,7 +46,7 @@ from typedcb import DataBunch, Learner
 from typedcb.engines import FSDP, TorchEngine
 
 N_PROCESSES, BATCH, N_BATCHES, N_EPOCHS, WARM_UP = 2, 128, 12, 2, 3
-ROUNDS, SECONDS, LR = 80, 80.0, 0.01
+STARTS, SECONDS, LR = 3, 30.0, 0.01
 KINDS: Final = {"ddp": "DistributedDataParallel", "fsdp": "fully_shard"}
 CLOCK, PROCESSOR = 0, 1
 
@@ -197,11 +199,17 @@ def by_accelerate() -> Optional[Arm]:
     return Arm(run, clock, module)
 
 
-def arms_of(kind: str, engine: TorchEngine) -> dict[str, Arm]:
-    """What runs in turns."""
-    arms = {"by hand": by_hand(kind), "by hand again": by_hand(kind), "Learner": by_engine(engine)}
-    accelerated = by_accelerate() if kind == "ddp" else None
-    return arms if accelerated is None else {**arms, "accelerate's loop": accelerated}
+def arms_of(kind: str, engine: TorchEngine, start: int) -> dict[str, Arm]:
+    """What runs in turns, made in another order with each start."""
+    makers: dict[str, Callable[[], Optional[Arm]]] = {
+        "by hand": partial(by_hand, kind),
+        "by hand again": partial(by_hand, kind),
+        "Learner": partial(by_engine, engine),
+        "accelerate's loop": by_accelerate if kind == "ddp" else lambda: None,
+    }
+    names = list(makers)
+    made = {name: makers[name]() for name in (*names[-start:], *names[:-start])}
+    return {name: arm for name in names if (arm := made[name]) is not None}
 
 
 Block = dict[str, Moment]
@@ -272,21 +280,20 @@ class Measured:
     calls: dict[str, float]
 
 
-def measured(kind: str, engine: TorchEngine) -> Measured:
+def measured(kind: str, engine: TorchEngine, start: int) -> Measured:
     """Runs the arms of a kind in turns, in an order that is drawn anew for each round, the same on all ranks."""
-    arms = arms_of(kind, engine)
+    arms = arms_of(kind, engine, start)
     found = Measured({name: [] for name in arms}, {}, {})
-    order, drawn = list(arms), random.Random(0)
+    order, drawn = list(arms), random.Random(start)
+    for _ in range(WARM_UP):
+        for arm in arms.values():
+            arm.run(N_EPOCHS)
     begun = perf_counter()
-    for turn in range(ROUNDS + WARM_UP):
-        if max(engine.gather((round(perf_counter() - begun),)))[0] > SECONDS:
-            break
+    while max(engine.gather((round(perf_counter() - begun),)))[0] < SECONDS:
         drawn.shuffle(order)
         for name in order:
-            one = block(arms[name])
-            if turn >= WARM_UP:
-                found.blocks[name].append(one)
-    for name, arm in arms.items():
+            found.blocks[name].append(block(arms[name]))
+    for name, arm in arms.items() if not start else ():
         found.collectives[name], found.calls[name] = collectives(arm), calls(arm)
     wanted = weights(arms["by hand"].model)
     for name in ("by hand again", "Learner"):
@@ -339,15 +346,15 @@ def report(kind: str, ranks: list[Measured]) -> None:
         print(f"| {' | '.join([name, f'{ranks[0].calls[name]:.0f}', made, *around])} |", flush=True)
 
 
-def rank(kind: str) -> None:
+def rank(kind: str, start: str) -> None:
     """What each process does."""
     torch.set_num_threads(1)
     with TorchEngine(FSDP() if kind == "fsdp" else None) as engine:
-        found = measured(kind, engine)
+        found = measured(kind, engine, int(start))
     print(json.dumps([found.blocks, found.collectives, found.calls]))
 
 
-def started(kind: str) -> list[Measured]:
+def started(kind: str, start: int) -> list[Measured]:
     """Starts the processes, and waits for what they have measured."""
     with socket.socket() as at:
         at.bind(("127.0.0.1", 0))
@@ -355,7 +362,7 @@ def started(kind: str) -> list[Measured]:
     place = {"WORLD_SIZE": str(N_PROCESSES), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.engines", kind],
+            [sys.executable, "-m", "benchmarks.engines", kind, str(start)],
             env={**os.environ, **place, "RANK": str(number), "LOCAL_RANK": str(number)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,  # torch's profiler says there that it begins and ends
@@ -372,14 +379,24 @@ def started(kind: str) -> list[Measured]:
     return found
 
 
+def all_starts(kind: str) -> list[Measured]:
+    """What each rank has measured in all starts together."""
+    first, *others = [started(kind, start) for start in range(STARTS)]
+    for ranks in others:
+        for all_of_it, more in zip(first, ranks, strict=True):
+            for name, blocks in more.blocks.items():
+                all_of_it.blocks[name] += blocks
+    return first
+
+
 def main() -> None:
     """Prints the tables."""
     for kind in KINDS:
-        report(kind, started(kind))
+        report(kind, all_starts(kind))
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        rank(sys.argv[1])
+        rank(*sys.argv[1:])
     else:
         main()
