@@ -4,11 +4,11 @@ python -m benchmarks.engines
 
 Every arm does the same work: the same samples on each rank, in the same order, loaded by the same code of torch, on
 the same model; in the end all arms of a kind have the same weights, bit for bit, or the benchmark fails (accelerate
-shuffles by itself). The arms run in turns, in short blocks, in one process group, so that what else the machine does
-comes to all of them; and they do so in several process groups, in each of which the arms are made in another order,
-since where in memory a model has come to lie is worth a hundredth too. What collates a batch, the same function in all arms,
-takes the times: from the first batch of an epoch to its last. What a fit costs at its beginning and its end, and what
-lies between two epochs, is told apart.
+shuffles by itself, and loads a batch ahead). The arms run in turns, in short blocks, in one process group, so that what
+else the machine does comes to all of them; and they do so in several process groups, in each of which the arms are made
+in another order, since where in memory a model has come to lie is worth a hundredth too. The model takes the times, as
+it is called: from the first batch of an epoch to its last. What a fit costs at its beginning and its end, and what lies
+between two epochs, is told apart.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -39,7 +39,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD
 from torch.profiler import ProfilerActivity, profile
-from torch.utils.data import DataLoader, DistributedSampler, Sampler, TensorDataset, default_collate
+from torch.utils.data import DataLoader, DistributedSampler, Sampler, TensorDataset
 from typing_extensions import override
 
 from typedcb import DataBunch, Learner
@@ -86,14 +86,20 @@ def samples() -> TensorDataset:
 
 @define
 class Clock:
-    """Makes batches as a DataLoader does by default, and notes when."""
+    """Notes when a model is called."""
 
     noted: list[Moment] = field(factory=list)
 
-    def __call__(self, items: list[Pair]) -> Any:  # Any: as default_collate has it
-        """A batch of items."""
+    def __call__(self, module: object, args: object) -> None:
+        """The model is called."""
         self.noted.append(now())
-        return default_collate(items)
+
+
+def timed() -> tuple[nn.Module, Clock]:
+    """The network, and the clock of its calls."""
+    model, clock = network(), Clock()
+    model.register_forward_pre_hook(clock)
+    return model, clock
 
 
 class Halves(Sampler[int]):
@@ -127,7 +133,7 @@ class Arm:
     """Trains for so many epochs."""
 
     clock: Clock
-    """When its batches were made."""
+    """When its model was called."""
 
     model: nn.Module
     """What it trains."""
@@ -156,7 +162,7 @@ def loop_of(
 
 def by_hand(kind: str) -> Arm:
     """A loop on torch's own; each process has a batch of its own share's size."""
-    model, clock, data = network(), Clock(), samples()
+    (model, clock), data = timed(), samples()
     forward: nn.Module = model
     if kind == "ddp":
         forward = DistributedDataParallel(model)
@@ -165,14 +171,14 @@ def by_hand(kind: str) -> Arm:
             fully_shard(unit)
         fully_shard(model)
     sampler: DistributedSampler[Pair] = DistributedSampler(data, shuffle=True, seed=0)
-    dl: Loader = DataLoader(data, batch_size=BATCH // N_PROCESSES, sampler=sampler, collate_fn=clock)
+    dl: Loader = DataLoader(data, batch_size=BATCH // N_PROCESSES, sampler=sampler)
     return Arm(loop_of(model, sampler, dl, forward), clock, model)
 
 
 def by_engine(engine: TorchEngine) -> Arm:
     """The same by a learner."""
-    model, clock, data = network(), Clock(), samples()
-    dl: Loader = DataLoader(data, batch_size=BATCH, sampler=Halves(len(data)), collate_fn=clock)
+    (model, clock), data = timed(), samples()
+    dl: Loader = DataLoader(data, batch_size=BATCH, sampler=Halves(len(data)))
     learn = Learner(model, DataBunch(dl), F.cross_entropy, partial(SGD, lr=LR), engine=engine)
     return Arm(learn.fit, clock, model)
 
@@ -184,8 +190,8 @@ def by_accelerate() -> Optional[Arm]:
     except ImportError:
         return None
     accelerator = Accelerator(cpu=True)
-    module, clock, data = network(), Clock(), samples()
-    dl: Loader = DataLoader(data, batch_size=BATCH // N_PROCESSES, shuffle=True, collate_fn=clock)
+    (module, clock), data = timed(), samples()
+    dl: Loader = DataLoader(data, batch_size=BATCH // N_PROCESSES, shuffle=True)
     model, opt, mine = accelerator.prepare(module, SGD(module.parameters(), lr=LR), dl)
 
     def run(n_epochs: int) -> None:
