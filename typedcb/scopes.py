@@ -17,16 +17,25 @@ scope itself keeps no batch.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Generic
+from typing import Generic, TypeVar
 
 from torch import Tensor
 
 from .events import P, X, Y
 from .optimizer import Steps
 
+L_co = TypeVar("L_co", covariant=True)
 
-class Predicted(ABC, Generic[X, Y, P]):
-    """A training batch whose prediction is there."""
+
+class HasPrediction(ABC, Generic[L_co, X, Y, P]):
+    """A batch, or a turn in one, whose prediction is there.
+
+    Type parameters:
+        L_co: What has the loss.
+        X: The inputs.
+        Y: The targets.
+        P: The prediction.
+    """
 
     __slots__ = ()
 
@@ -40,35 +49,47 @@ class Predicted(ABC, Generic[X, Y, P]):
     """The prediction, as the callbacks left it."""
 
     cancelled: bool
-    """Whether a callback has cancelled this batch: nothing more happens in it."""
+    """Whether a callback has cancelled it: nothing more happens in it."""
 
     @abstractmethod
-    def loss(self, loss: Tensor, /) -> WithLoss:
+    def loss(self, loss: Tensor, /) -> L_co:
         """Fires after_loss.
 
         Args:
             loss: The loss of `pred`, a scalar tensor.
 
         Returns:
-            The way to backward.
+            The loss as the callbacks left it; in training, the way to backward.
 
         Raises:
             BatchError: The loss is no scalar tensor.
         """
 
 
-class WithLoss(ABC):
-    """A training batch whose loss is there."""
+class HasLoss(ABC):
+    """A batch, or a turn in one, whose loss is there."""
 
     __slots__ = ()
 
     @property
     @abstractmethod
     def value(self) -> Tensor:
-        """The loss as the callbacks left it; it holds its graph until backward has run."""
+        """The loss as the callbacks left it; in training it holds its graph until backward has run."""
 
     cancelled: bool
-    """Whether a callback has cancelled this batch: nothing more happens in it."""
+    """Whether a callback has cancelled it: nothing more happens in it."""
+
+
+class Predicted(HasPrediction["WithLoss", X, Y, P]):
+    """A training batch whose prediction is there."""
+
+    __slots__ = ()
+
+
+class WithLoss(HasLoss):
+    """A training batch whose loss is there."""
+
+    __slots__ = ()
 
     @abstractmethod
     def backward(self) -> BackwardDone:
@@ -99,47 +120,13 @@ class BackwardDone(ABC):
         """
 
 
-class ValidPredicted(ABC, Generic[X, Y, P]):
-    """A validation batch whose prediction is there."""
+class ValidPredicted(HasPrediction["Evaluated", X, Y, P]):
+    """A validation batch, or a turn in one, whose prediction is there."""
 
     __slots__ = ()
 
-    xb: X
-    """The inputs."""
 
-    yb: Y
-    """The targets."""
-
-    pred: P
-    """The prediction, as the callbacks left it."""
-
-    cancelled: bool
-    """Whether a callback has cancelled this batch: nothing more happens in it."""
-
-    @abstractmethod
-    def loss(self, loss: Tensor, /) -> Evaluated:
-        """Fires after_loss.
-
-        Args:
-            loss: The loss of `pred`, a scalar tensor.
-
-        Returns:
-            The loss as the callbacks left it.
-
-        Raises:
-            BatchError: The loss is no scalar tensor.
-        """
-
-
-class Evaluated(ABC):
-    """A validation batch whose loss is there."""
+class Evaluated(HasLoss):
+    """A validation batch, or a turn in one, whose loss is there."""
 
     __slots__ = ()
-
-    @property
-    @abstractmethod
-    def value(self) -> Tensor:
-        """The loss as the callbacks left it."""
-
-    cancelled: bool
-    """Whether a callback has cancelled this batch: nothing more happens in it."""

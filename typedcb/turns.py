@@ -30,7 +30,7 @@ from .events import P, X, Y
 from .hooks import AFTER_LOSS
 from .losses import check_graph, check_loss
 from .outcomes import Cancel, CancelBatch
-from .scopes import Evaluated, ValidPredicted
+from .scopes import Evaluated, HasLoss, HasPrediction, ValidPredicted
 from .stages import BACKWARD, BEGUN, CANCELLED, LOSS, PREDICTED, STEPPED
 
 C = TypeVar("C", bound="TurnCursor[Any, Any, Any]")  # Any: a bound names no type variables
@@ -38,50 +38,16 @@ PS = ParamSpec("PS")
 R = TypeVar("R")
 
 
-class TurnPredicted(ABC, Generic[X, Y, P]):
+class TurnPredicted(HasPrediction["TurnLoss", X, Y, P]):
     """A turn whose prediction is there."""
 
     __slots__ = ()
 
-    xb: X
-    """The inputs."""
 
-    yb: Y
-    """The targets."""
-
-    pred: P
-    """The prediction, as the callbacks left it."""
-
-    cancelled: bool
-    """Whether a callback has cancelled this turn: nothing more happens in it."""
-
-    @abstractmethod
-    def loss(self, loss: Tensor, /) -> TurnLoss:
-        """Fires after_loss.
-
-        Args:
-            loss: The loss of `pred`, a scalar tensor.
-
-        Returns:
-            The way to backward.
-
-        Raises:
-            BatchError: The loss is no scalar tensor.
-        """
-
-
-class TurnLoss(ABC):
+class TurnLoss(HasLoss):
     """A turn whose loss is there."""
 
     __slots__ = ()
-
-    @property
-    @abstractmethod
-    def value(self) -> Tensor:
-        """The loss as the callbacks left it; it holds its graph until backward has run."""
-
-    cancelled: bool
-    """Whether a callback has cancelled this turn: nothing more happens in it."""
 
     @abstractmethod
     def backward(self) -> TurnBackward:
@@ -312,8 +278,8 @@ class ValidTurnCursor(TurnCursor[X, Y, P], ValidCursor[X, Y, P]):
         return super().loss(loss)
 
 
-class Turn(Scope[X, Y], Generic[X, Y, P]):
-    """An objective's turn in a training batch: begin_batch of its callbacks has fired."""
+class _AnyTurn(Scope[X, Y], Generic[C, X, Y]):
+    """What a turn in training and one in validation have in common."""
 
     __slots__ = ("cursor",)
 
@@ -323,10 +289,10 @@ class Turn(Scope[X, Y], Generic[X, Y, P]):
     yb: Y
     """The targets."""
 
-    cursor: TrainTurn[X, Y, P]
+    cursor: C
     """Where it is."""
 
-    def __init__(self, cursor: TrainTurn[X, Y, P]) -> None:
+    def __init__(self, cursor: C) -> None:
         self.cursor = cursor
         self.xb = cursor.xb
         self.yb = cursor.yb
@@ -335,6 +301,12 @@ class Turn(Scope[X, Y], Generic[X, Y, P]):
     def cancelled(self) -> bool:
         """Whether a callback has cancelled this turn, or the batch that it stands in: nothing more happens in it."""
         return self.cursor.cancelled
+
+
+class Turn(_AnyTurn[TrainTurn[X, Y, P], X, Y], Generic[X, Y, P]):
+    """An objective's turn in a training batch: begin_batch of its callbacks has fired."""
+
+    __slots__ = ()
 
     def pred(self, pred: P, /) -> TurnPredicted[X, Y, P]:
         """Fires after_pred.
@@ -350,29 +322,10 @@ class Turn(Scope[X, Y], Generic[X, Y, P]):
         return self.cursor
 
 
-class ValidTurn(Scope[X, Y], Generic[X, Y, P]):
+class ValidTurn(_AnyTurn[ValidTurnCursor[X, Y, P], X, Y], Generic[X, Y, P]):
     """An objective's turn in a validation batch: begin_batch of its callbacks has fired."""
 
-    __slots__ = ("cursor",)
-
-    xb: X
-    """The inputs."""
-
-    yb: Y
-    """The targets."""
-
-    cursor: ValidTurnCursor[X, Y, P]
-    """Where it is."""
-
-    def __init__(self, cursor: ValidTurnCursor[X, Y, P]) -> None:
-        self.cursor = cursor
-        self.xb = cursor.xb
-        self.yb = cursor.yb
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether a callback has cancelled this turn, or the batch that it stands in: nothing more happens in it."""
-        return self.cursor.cancelled
+    __slots__ = ()
 
     def pred(self, pred: P, /) -> ValidPredicted[X, Y, P]:
         """Fires after_pred.
