@@ -294,6 +294,23 @@ def test_a_loss_that_reaches_none_of_the_parameters_is_refused() -> None:
     assert "is it another objective's loss, or was something on the way detached?" in str(refused.value)
 
 
+@pytest.mark.parametrize("n_left", [1, 2])
+def test_a_loss_that_reaches_none_is_refused_where_a_turn_before_has_left_gradients(n_left: int) -> None:
+    critic, generator = objective("critic"), objective("generator")
+    seen: list[float] = []
+    with pytest.raises(LoopError, match="the loss of generator depends on none of the 1 parameters"):
+        for batch in body(Loop(objectives=[critic, generator])):
+            for _ in range(n_left):
+                turn = batch.turn(generator, batch.xb, batch.yb)
+                out = turn.pred(generator.model(turn.xb))
+                out.loss(out.pred.sum()).backward()
+                seen += [float(weight.grad.sum()) for weight in generator.model.parameters() if weight.grad is not None]
+            turn = batch.turn(generator, batch.xb, batch.yb)
+            out = turn.pred(critic.model(turn.xb))
+            out.loss(out.pred.sum()).backward()
+    assert seen == [seen[0] * n for n in range(1, n_left + 1)], "turns that reach them add to what was left"
+
+
 def test_an_objective_that_is_frozen_whole_is_refused() -> None:
     a = objective("a")
     a.model.requires_grad_(False)

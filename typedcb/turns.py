@@ -230,13 +230,14 @@ class TrainTurn(TurnCursor[X, Y, P], TurnPredicted[X, Y, P], TurnLoss, TurnBackw
             self._check_stopped("backward")
             return self
         trained = trained_by(self.opt)
+        before = _marks(trained)
         try:
             if trained:
                 autograd.backward((self._loss,), inputs=trained)
         except Exception as error:
             check_graph(self._loss, error)
             raise
-        if all(parameter.grad is None for parameter in trained):
+        if _are_as_before(trained, before):
             raise self._reaches_nothing(trained)
         self.stage = BACKWARD
         if self.hears_backward:
@@ -344,3 +345,21 @@ def trained_by(opt: Optimizer) -> list[Tensor]:
     """The parameters that an optimizer steps and that require a gradient."""
     groups: list[dict[str, list[nn.Parameter]]] = opt.param_groups
     return [parameter for group in groups for parameter in group["params"] if parameter.requires_grad]
+
+
+def _marks(parameters: list[Tensor]) -> list[tuple[Optional[Tensor], int]]:
+    """What tells whether backward has reached a parameter: its gradient, and how often that was changed in place.
+
+    A turn that was not stepped has left its gradients, which backward adds to.
+    """
+    return [
+        (None, 0) if parameter.grad is None else (parameter.grad, parameter.grad._version) for parameter in parameters
+    ]
+
+
+def _are_as_before(parameters: list[Tensor], before: list[tuple[Optional[Tensor], int]]) -> bool:
+    """Whether backward has reached none of the parameters."""
+    return all(
+        parameter.grad is old and (old is None or old._version == version)
+        for parameter, (old, version) in zip(parameters, before, strict=True)
+    )
