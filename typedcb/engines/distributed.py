@@ -23,7 +23,7 @@ from ..errors import EngineError
 from ..events import P, X, Y
 from ..optimizer import Steps
 from ..outcomes import CancelBatch
-from ..ranks import over
+from ..ranks import here, over
 from .failing import Failures
 from .processes import LostError, Processes
 from .split import split
@@ -62,6 +62,11 @@ class DistributedEngine(ABC):
     def mesh(self) -> Optional[DeviceMesh]:
         """Over what the parameters are sharded; None where each process has all of them."""
         return None
+
+    @property
+    def compares(self) -> bool:
+        """Whether a fit or a validation is under way on it, in which all ranks go over their data together."""
+        return here() is self
 
     def counted(self, size: int) -> int:
         """How many of the samples of the batch under way this rank counts: all that it has, or none."""

@@ -5,7 +5,7 @@ and trains on its share of each, so that a batch size, a learning rate and a sch
 process, whatever the number of processes; and a checkpoint in the middle of an epoch can be gone on from with another.
 
 Shares differ by one sample at most. Where a batch has fewer samples than there are ranks, one of another rank's stands
-in, and is counted by nobody.
+in, and is counted by nobody. That the ranks mean the same batches is compared in each pass (`alike`).
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -14,9 +14,8 @@ in, and is counted by nobody.
 from __future__ import annotations
 
 import copy
-import zlib
 from collections import deque
-from typing import Any, Callable, Generic, Iterable, Iterator, Optional, Protocol, Sequence, Sized, TypeVar, cast
+from typing import Any, Callable, Generic, Iterable, Iterator, Sequence, Sized, TypeVar, cast
 
 import torch
 from torch import Generator, Tensor
@@ -27,6 +26,7 @@ from typing_extensions import TypeAlias, TypeIs, override
 from ..data import batch_size
 from ..errors import EngineError
 from ..events import X, Y
+from .alike import Comparison, Group, crc_of, figures_of_data, figures_of_targets
 
 T = TypeVar("T")
 
@@ -34,24 +34,6 @@ Note: TypeAlias = Callable[[int, int], None]
 """Told of each batch before it is handed out: how many of its samples are this rank's, and how many it has."""
 
 _AnyLoader: TypeAlias = DataLoader[Any]  # Any: whatever its batches are
-
-
-class Group(Protocol):
-    """The ranks, as far as the splitting of batches asks for them."""
-
-    @property
-    def rank(self) -> int:
-        """The number of this process."""
-        ...
-
-    @property
-    def world_size(self) -> int:
-        """How many processes there are."""
-        ...
-
-    def gather(self, values: Sequence[int]) -> tuple[tuple[int, ...], ...]:
-        """The numbers of every rank."""
-        ...
 
 
 def share(size: int, rank: int, world_size: int) -> slice:
@@ -89,7 +71,12 @@ def split(name: str, dl: Iterable[tuple[X, Y]], group: Group, seed: int, note: N
     if isinstance(dl, (SharedLoader, Sliced)):
         return cast("Iterable[tuple[X, Y]]", dl)
     if not _draws_by_index(dl):
-        return Sliced(name, dl, group.rank, group.world_size, note)
+        first = Comparison(name, "", group).contents
+
+        def check(size: int, yb: object) -> None:
+            first(size, figures_of_targets(yb, size))
+
+        return Sliced(name, dl, group.rank, group.world_size, note, check)
     if isinstance(dl.sampler, DistributedSampler):
         raise EngineError(
             f"{name} has a DistributedSampler, and the engine gives each rank its share of every batch itself, without "
@@ -121,14 +108,16 @@ class _Shares(Sampler[list[int]]):
         self.batches = _seeded(batches, seed)
         self._rank = rank
         self._world_size = world_size
-        self.sizes: deque[int] = deque()
-        """How many samples the batches have that were drawn, and not yet handed out."""
+        self.drawn: deque[tuple[int, int]] = deque()
+        """Of the batches that were drawn, and not yet handed out: how many samples each has, and what stands for the
+        indices of the pass up to it."""
 
     @override
     def __iter__(self) -> Iterator[list[int]]:
-        sizes = self.sizes
+        drawn, crc = self.drawn, 0
         for indices in self.batches:
-            sizes.append(len(indices))
+            crc = crc_of(indices, crc)
+            drawn.append((len(indices), crc))
             yield list(indices[share(len(indices), self._rank, self._world_size)])
 
     def __len__(self) -> int:
@@ -181,7 +170,7 @@ class SharedLoader(DataLoader[T]):
             generator=dl.generator,
             **workers,
         )
-        self._name = name
+        self._comparison = Comparison(name, _source_of(batches), group)
         self._group = group
         self._note = note
 
@@ -190,34 +179,25 @@ class SharedLoader(DataLoader[T]):
         return self._handed_out()
 
     def _handed_out(self) -> Iterator[T]:
-        self._shares.sizes = sizes = deque[int]()
+        self._shares.drawn = drawn = deque[tuple[int, int]]()
         rank, world_size = self._group.rank, self._group.world_size
-        first = True
+        crc, n_batches = 0, 0
         for batch in super().__iter__():
-            size = sizes.popleft()
-            if first:
-                _check_same(self._name, self._group, _order_of(self._shares.batches), size)
-                first = False
+            size, crc = drawn.popleft()
+            if not n_batches:
+                self._comparison.indices(crc, size, figures_of_data(self.dataset) if world_size > 1 else ())
+            n_batches += 1
             of_rank = share(size, rank, world_size)
             self._note(of_rank.stop - of_rank.start if rank < size else 0, size)
             yield cast("T", batch)
+        self._comparison.pass_over(crc, n_batches)
 
 
-def _order_of(batches: object) -> Optional[Generator]:
-    """What the order of the samples is drawn from, if it is random."""
-    sampler: object = getattr(batches, "sampler", None)
-    generator: object = getattr(sampler, "generator", None)
-    return generator if isinstance(generator, Generator) else None
-
-
-def _check_same(name: str, group: Group, generator: Optional[Generator], size: int) -> None:
-    """Refuses an order of the samples that is another one on another rank."""
-    state = 0 if generator is None else zlib.crc32(generator.get_state().numpy().tobytes())
-    if len(set(group.gather((state, size)))) > 1:
-        raise EngineError(
-            f"{name} is not the same on all ranks: they draw the samples in different orders, or batches of different "
-            f"sizes. Give its generator the same seed everywhere, or none, so that the engine does."
-        )
+def _source_of(batches: object) -> str:
+    """What says in which order the samples come, in words."""
+    if type(batches) is BatchSampler:
+        return type(batches.sampler).__name__
+    return type(batches).__name__
 
 
 class Sliced(Generic[X, Y]):
@@ -229,22 +209,36 @@ class Sliced(Generic[X, Y]):
         rank: The rank.
         world_size: How many ranks there are.
         note: Told of each batch.
+        check: Told of the first batch of each pass: its size and its targets.
     """
 
     # nothing here leads to the engine: whoever looks for what a loader draws from goes through its attributes
 
-    def __init__(self, name: str, dl: Iterable[tuple[X, Y]], rank: int, world_size: int, note: Note) -> None:
+    def __init__(
+        self,
+        name: str,
+        dl: Iterable[tuple[X, Y]],
+        rank: int,
+        world_size: int,
+        note: Note,
+        check: Callable[[int, object], None],
+    ) -> None:
         self._name = name
         self._dl = dl
         self._rank = rank
         self._world_size = world_size
         self._note = note
+        self._check = check
 
     def __iter__(self) -> Iterator[tuple[X, Y]]:
         rank, world_size = self._rank, self._world_size
+        first = True
         for pair in self._dl:
             _, yb = pair
             size = batch_size(yb)
+            if first and world_size > 1:
+                self._check(size, yb)
+            first = False
             of_rank = share(size, rank, world_size)
             self._note(of_rank.stop - of_rank.start if rank < size else 0, size)
             yield pair if world_size == 1 else _sliced(self._name, pair, size, of_rank)

@@ -1,0 +1,255 @@
+"""Whether the ranks fetch the same batches, of each of which they have a share.
+
+A rank that draws other samples than the others trains on some of them twice and on others never, and nothing else says
+so. What is compared costs two small collectives a pass: at its first batch what this batch is made of, and at its end
+all that it was made of.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from array import array
+from typing import Callable, Final, Protocol, Sequence, Sized, cast
+
+import attrs
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree  # torch has no public way to map over the tensors of a nested batch
+from torch.utils.data import ConcatDataset, StackDataset, Subset, TensorDataset
+from typing_extensions import TypeIs
+
+from ..errors import EngineError
+
+_FEW: Final = 16
+"""Of how many samples, spread evenly, the figures are compared."""
+
+_TOLERANCE: Final = 1e-4
+"""What figures may differ by: the same preprocessing on another processor rounds in another way."""
+
+
+class Group(Protocol):
+    """The ranks, as far as the splitting of batches asks for them."""
+
+    @property
+    def rank(self) -> int:
+        """The number of this process."""
+        ...
+
+    @property
+    def world_size(self) -> int:
+        """How many processes there are."""
+        ...
+
+    @property
+    def compares(self) -> bool:
+        """Whether the ranks go over their data together now, and not one of them alone."""
+        ...
+
+    def gather(self, values: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+        """The numbers of every rank."""
+        ...
+
+
+@attrs.frozen
+class Comparison:
+    """Compares the batches of one loader over the ranks."""
+
+    name: str
+    """What the loader is called."""
+
+    source: str
+    """What of it says in which order the samples come."""
+
+    group: Group
+    """The ranks."""
+
+    def indices(self, crc: int, size: int, figures: Sequence[float]) -> None:
+        """Compares the first batch of a pass. Collective.
+
+        Args:
+            crc: What stands for the indices of all its samples.
+            size: How many there are.
+            figures: What is known of the data set's samples.
+
+        Raises:
+            EngineError: The ranks draw other samples, or from other data.
+        """
+        everybody = self._gathered((size, crc), figures)
+        if not everybody:
+            return
+        self._check_sizes([numbers[0] for numbers, _ in everybody])
+        self._check_data([own for _, own in everybody], "data set has other samples, or the same in another order,")
+        self._check_order([numbers[1] for numbers, _ in everybody], "in the first batch")
+
+    def contents(self, size: int, figures: Sequence[float]) -> None:
+        """Compares the first batch of a pass, of which all ranks have all samples. Collective.
+
+        Args:
+            size: How many samples it has.
+            figures: What is known of its targets.
+
+        Raises:
+            EngineError: The ranks have other batches.
+        """
+        everybody = self._gathered((size,), figures)
+        if everybody:
+            self._check_sizes([numbers[0] for numbers, _ in everybody])
+            self._check_data([own for _, own in everybody], "first batch has other targets")
+
+    def pass_over(self, crc: int, batches: int) -> None:
+        """Compares a whole pass. Collective.
+
+        Args:
+            crc: What stands for the indices of all its samples.
+            batches: How many batches it had.
+
+        Raises:
+            EngineError: The ranks have drawn other samples.
+        """
+        everybody = self._gathered((batches, crc), ())
+        if everybody:
+            self._check_order([hash(numbers) for numbers, _ in everybody], "in the pass that is over")
+
+    def _gathered(
+        self, numbers: Sequence[int], figures: Sequence[float]
+    ) -> list[tuple[tuple[int, ...], tuple[float, ...]]]:
+        """The numbers and the figures of every rank; none where there is nothing to compare."""
+        if self.group.world_size == 1 or not self.group.compares:
+            return []
+        bits = struct.unpack(f"{len(figures)}q", struct.pack(f"{len(figures)}d", *figures))
+        n = len(numbers)
+        return [
+            (one[:n], struct.unpack(f"{len(figures)}d", struct.pack(f"{len(figures)}q", *one[n:])))
+            for one in self.group.gather((*numbers, *bits))
+        ]
+
+    def _check_sizes(self, sizes: Sequence[int]) -> None:
+        if len(set(sizes)) > 1:
+            each = "; ".join(f"rank {rank}: {size}" for rank, size in enumerate(sizes))
+            raise EngineError(
+                f"{self.name} is not the same on all ranks: its first batch has another size. {each}. A loader is to "
+                f"give every rank all samples of a batch, batch_size being that of all ranks together; the engine "
+                f"splits it."
+            )
+
+    def _check_data(self, figures: Sequence[Sequence[float]], what: str) -> None:
+        others = [rank for rank, own in enumerate(figures) if not all(map(_close, own, figures[0]))]
+        if others:
+            raise EngineError(
+                f"{self.name} is not the same on all ranks: its {what} on rank {_listed(others)} than on rank 0. "
+                f"Each rank is to have all samples in the same order, of which the engine gives it its share: make the "
+                f"data, and shuffle it, by a generator with the same seed everywhere, as random_split takes one, and "
+                f"leave the splitting among ranks to the engine."
+            )
+
+    def _check_order(self, orders: Sequence[int], when: str) -> None:
+        others = [rank for rank, order in enumerate(orders) if order != orders[0]]
+        if others:
+            raise EngineError(
+                f"{self.name} is not the same on all ranks: its {self.source} has drawn other samples on rank "
+                f"{_listed(others)} than on rank 0, {when}, so that some would be trained on twice and others never. "
+                f"Have it draw from a generator with the same seed on all ranks; of shuffle=True without a generator "
+                f"the engine sees to that itself."
+            )
+
+
+def crc_of(indices: Sequence[object], before: int = 0) -> int:
+    """A number that stands for indices, in their order, and for those that came before.
+
+    Args:
+        indices: Whole numbers, or whatever else a data set is indexed by.
+        before: What stands for those that came before.
+    """
+    try:
+        data = array("q", cast("Sequence[int]", indices)).tobytes()
+    except (TypeError, OverflowError):
+        data = repr(indices).encode()
+    return zlib.crc32(data, before)
+
+
+def figures_of_data(dataset: object) -> tuple[float, ...]:
+    """What can be told of a data set's samples without loading one: the same where the samples are the same.
+
+    Of torch's own data sets and of lists that is some samples' mean; of any other one how many samples it has, since to
+    load a sample may draw random numbers.
+
+    Args:
+        dataset: A map-style data set.
+    """
+    length = float(len(dataset)) if isinstance(dataset, Sized) else 0.0
+    return (length, *_spread(_reader(dataset), int(length)))
+
+
+def figures_of_targets(yb: object, size: int) -> tuple[float, ...]:
+    """What can be told of a batch's targets: the same where they are the same.
+
+    Args:
+        yb: The targets.
+        size: How many samples the batch has.
+    """
+    leaves = [leaf for leaf in pytree.tree_leaves(yb) if isinstance(leaf, Tensor) and leaf.dim() and len(leaf) == size]
+
+    def read(index: int) -> float:
+        return sum(_mean(leaf[index]) for leaf in leaves)
+
+    return _spread(read, size)
+
+
+def _spread(read: Callable[[int], float], length: int) -> tuple[float, ...]:
+    """The figures of some samples that are spread over all of them."""
+    if not length:
+        return (0.0,) * _FEW
+    return tuple(read(place * (length - 1) // (_FEW - 1)) for place in range(_FEW))
+
+
+def _reader(dataset: object) -> Callable[[int], float]:
+    """How to tell a figure of a sample without any trace in the data set."""
+    if _is_subset(dataset):
+        inner = _reader(dataset.dataset)
+        indices = dataset.indices
+        return lambda index: float(indices[index]) + inner(indices[index])
+    if type(dataset) is TensorDataset:
+        tensors = dataset.tensors
+        return lambda index: sum(_mean(tensor[index]) for tensor in tensors)
+    if _is_plain(dataset):
+        return lambda index: sum(map(_mean, pytree.tree_leaves(dataset[index])))
+    return lambda index: 0.0
+
+
+def _is_subset(dataset: object) -> TypeIs[Subset[object]]:
+    return type(dataset) is Subset
+
+
+def _is_plain(dataset: object) -> TypeIs[Sequence[object]]:
+    """Whether a data set hands its samples out as they are, or has parts that are data sets of their own.
+
+    A ConcatDataset and a StackDataset load a sample of a part; they are read where all parts are plain.
+    """
+    if isinstance(dataset, (list, tuple)):
+        return True
+    if type(dataset) is ConcatDataset or type(dataset) is StackDataset:
+        parts: Sequence[object] = cast("ConcatDataset[object]", dataset).datasets
+        return all(_is_plain(part) or type(part) is TensorDataset for part in parts)
+    return False
+
+
+def _mean(value: object) -> float:
+    """A figure of a leaf of a sample."""
+    if isinstance(value, (int, float)):
+        return float(value)
+    if not isinstance(value, Tensor) or value.layout is not torch.strided or value.is_meta or not value.numel():
+        return 0.0
+    with torch.no_grad():
+        flat = value.detach().reshape(-1)
+        flat = torch.view_as_real(flat).reshape(-1) if flat.is_complex() else flat
+        return float(flat.double().mean())
+
+
+def _close(one: float, other: float) -> bool:
+    return math.isclose(one, other, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE) or (math.isnan(one) and math.isnan(other))
+
+
+def _listed(ranks: Sequence[int]) -> str:
+    return ", ".join(map(str, ranks))
