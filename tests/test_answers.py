@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache, partial, partialmethod, singledispatchmethod, wraps
+from types import new_class
 from typing import TYPE_CHECKING, Any, Optional, TypeVar, Union
 
 import pytest
@@ -13,6 +16,7 @@ from typedcb import (
     AnyCallback,
     BeginBatch,
     Callback,
+    CallbackError,
     CancelBatch,
     CancelEpoch,
     CancelTrain,
@@ -118,3 +122,75 @@ def test_all_that_is_legal_are_the_cancels_the_skip_and_the_event() -> None:
     assert legal_answers(AFTER_PRED) == {AfterPred, CancelBatch, CancelEpoch, CancelTrain}
     assert legal_answers(BEGIN_BATCH) == {BeginBatch, CancelBatch, CancelEpoch, CancelTrain}
     assert legal_answers(AFTER_FIT) == frozenset()
+
+
+def plain(self: object, event: object) -> Optional[CancelTrain]:
+    return None
+
+
+class Called:
+    def __call__(self, event: object) -> None: ...
+
+
+class Descriptor:
+    def __get__(self, instance: object, owner: object = None) -> Callable[[object], None]:
+        return Called()
+
+
+NO_FUNCTIONS = (
+    partial(plain, None),
+    partialmethod(plain),
+    singledispatchmethod(plain),
+    lru_cache(plain),
+    staticmethod(plain),
+    classmethod(plain),
+    property(plain),
+    Called(),
+    Descriptor(),
+    None,
+)
+
+
+@pytest.mark.parametrize("hook", NO_FUNCTIONS, ids=lambda hook: type(hook).__name__)
+def test_a_hook_that_is_no_plain_function_is_refused_when_the_class_is_made(hook: object) -> None:
+    expected = r"Odd\.after_loss is a \w+, and a hook is a plain method: write def after_loss\(self, event: AfterLoss\)"
+    with pytest.raises(CallbackError, match=expected):
+        new_class("Odd", (AnyCallback,), {}, lambda body: body.update(after_loss=hook))
+
+
+def test_such_a_hook_of_a_mixin_is_refused_too() -> None:
+    mixin = type("Mixin", (), {"after_loss": partial(plain, None)})
+    with pytest.raises(CallbackError, match=r"Odd\.after_loss is a partial"):
+        new_class("Odd", (mixin, AnyCallback))
+
+
+def test_a_field_of_a_hook_s_name_is_refused_when_the_class_is_made() -> None:
+    with pytest.raises(CallbackError, match=r"Odd\.after_loss is a field, and a hook is a method: write def"):
+        new_class("Odd", (AnyCallback,), {}, lambda body: body.update(__annotations__={"after_loss": object}))
+
+
+def test_a_hook_that_was_put_there_later_is_refused_when_it_is_asked_for() -> None:
+    later: Any = new_class("Odd", (AnyCallback,))
+    later.after_loss = partial(plain, None)
+    with pytest.raises(CallbackError, match=r"Odd\.after_loss is a partial, and a hook is a plain method"):
+        hook_of(later, AFTER_LOSS)
+
+
+def test_a_decorated_hook_answers_what_the_innermost_function_says() -> None:
+    @wraps(plain)
+    def around(self: Any, event: Any) -> Any:
+        return plain(self, event)
+
+    kind = new_class("Decorated", (AnyCallback,), {}, lambda body: body.update(after_loss=around))
+    assert hook_of(kind, AFTER_LOSS) is plain
+    assert answers_of(kind, AFTER_LOSS) == {CancelTrain}
+
+
+def test_a_function_around_what_is_no_function_is_a_hook_of_its_own() -> None:
+    @wraps(partial(plain), assigned=())
+    def around(self: Any, event: Any) -> Optional[CancelTrain]:
+        return None
+
+    kind = new_class("Decorated", (AnyCallback,), {}, lambda body: body.update(after_loss=around))
+    assert hook_of(kind, AFTER_LOSS) is around
+    assert answers_of(kind, AFTER_LOSS) == {CancelTrain}

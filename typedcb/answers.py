@@ -10,7 +10,9 @@ from typing import Any, Final, Iterator, Optional, Union
 
 from . import events, outcomes
 from .callback import Callback, SomeCallback
+from .errors import CallbackError
 from .hooks import HookSpec
+from .rules import signature_problem
 
 _NAMES: Final = {**vars(events), **vars(outcomes), "Optional": Optional, "Union": Union}
 """What an annotation may name without its module's having it at run time."""
@@ -22,14 +24,24 @@ def hook_of(kind: type[SomeCallback], spec: HookSpec) -> Optional[FunctionType]:
     Args:
         kind: The callback's class.
         spec: The hook.
+
+    Raises:
+        CallbackError: What the class has as this hook is no plain function.
     """
     for owner in kind.__mro__:
         if owner is Callback:
             return None
         if spec.name in vars(owner):
-            found: object = inspect.unwrap(vars(owner)[spec.name])
-            return found if isinstance(found, FunctionType) else None
+            return _plain(kind, spec, vars(owner)[spec.name])
     return None
+
+
+def _plain(kind: type[SomeCallback], spec: HookSpec, found: object) -> FunctionType:
+    """The function that a hook is at its core, under decorators that say what they wrap."""
+    if not isinstance(found, FunctionType):  # refused when a class is made; it has been put there since
+        raise CallbackError(f"{kind.__name__}.{spec.name} {signature_problem(spec.name, found)}")
+    core: object = inspect.unwrap(found, stop=lambda one: not isinstance(vars(one).get("__wrapped__"), FunctionType))
+    return core if isinstance(core, FunctionType) else found
 
 
 def legal_answers(spec: HookSpec) -> frozenset[type]:

@@ -153,6 +153,8 @@ def check_fields(cls: type) -> None:
 def _field_problems(cls: type) -> Iterator[tuple[str, str]]:
     """The names in a class's own body that are unsound, and what is wrong with each."""
     fields = annotations_of(cls)
+    for name in () if getattr(cls, "_is_protocol", False) else fields.keys() & HOOKS.keys():
+        yield name, f"is a field, and a hook is a method: write def {name}(self, event: {HOOKS[name].event.__name__})"
     for name, value in vars(cls).items():
         problem = _state_problem(value)
         if name not in fields:
