@@ -62,6 +62,16 @@ class ModelCheckpoint(Callback):
         initial_value_threshold: Optional[float] = None,
     ) -> None: ...
 
+class BackupAndRestore(Callback):
+    save_freq: Union[str, int]
+    def __init__(
+        self,
+        backup_dir: str,
+        save_freq: Union[str, int] = "epoch",
+        double_checkpoint: bool = False,
+        delete_checkpoint: bool = True,
+    ) -> None: ...
+
 class LambdaCallback(Callback):
     def __init__(
         self,

@@ -75,6 +75,19 @@ class Model(Layer):
         return_dict: bool = False,
         **kwargs: Any,
     ) -> Any: ...  # Any: a number, a list or a dict of them
+    def train_on_batch(
+        self,
+        x: _Data,
+        y: _Data = None,
+        sample_weight: _Data = None,
+        class_weight: Optional[dict[int, float]] = None,
+        return_dict: bool = False,
+    ) -> Any: ...  # Any: a number, a list or a dict of them
+    def test_on_batch(
+        self, x: _Data, y: _Data = None, sample_weight: _Data = None, return_dict: bool = False
+    ) -> Any: ...
+    def save_own_variables(self, store: Any) -> None: ...  # Any: like a dict of arrays
+    def load_own_variables(self, store: Any) -> None: ...
     def predict(
         self,
         x: _Data,

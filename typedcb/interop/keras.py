@@ -11,10 +11,10 @@ others.
 
 from __future__ import annotations
 
-from typing import Any, Final, Generic, Optional, Sequence, cast
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, Generator, Generic, Optional, Sequence, cast
 
 from torch import Tensor, autograd, no_grad
-from torch.optim import Optimizer
 from typing_extensions import Self, TypeIs, override
 
 from ..errors import CallbackError, LoopError
@@ -23,8 +23,12 @@ from ..extras import require
 from ..hosted import Hostable, Hosted
 from ..stages import LOSS
 from ..state import OnMismatch
+from ..state.cells import stateful
 from .hosting import Hosting
 from .hosts import KERAS, KERAS_CALLBACK
+from .keras_checks import check_alone, check_backup, check_model
+from .keras_file import Loaded, put_cells, taken_cells
+from .keras_optimizer import KerasOptimizer
 
 require("keras", extra="keras")
 
@@ -33,7 +37,11 @@ import keras  # noqa: E402
 _UNDER_WAY: Final = "_typedcb_under_way"
 """The attribute of a model that holds what hosts the callbacks of its fit under way."""
 
-_NOT_TYPED: Final = "class Net(TypedModel, keras.Sequential), say, with TypedModel first"
+_LAST: Final = "_typedcb_last"
+"""The attribute of a model that holds what hosted the callbacks of its last fit: their cells go into its files."""
+
+_LOADED: Final = "_typedcb_loaded"
+"""The attribute of a model that holds what the last file that was loaded had of callbacks."""
 
 # Any: Keras's data and logs have no types.
 
@@ -64,6 +72,7 @@ class KerasCallbacks(Hosting[X, Y, P], keras.callbacks.Callback, Generic[X, Y, P
         keras.callbacks.Callback.__init__(self)
         super().__init__(KERAS, callbacks, on_mismatch)
         self._typed = False
+        self._to_begin = False
         self._first = 0
         self._epoch = 0
         self._done = 0
@@ -71,34 +80,63 @@ class KerasCallbacks(Hosting[X, Y, P], keras.callbacks.Callback, Generic[X, Y, P
         self._valid_index = 0
         self._epoch_runs = False
         self._valid_runs = False
+        self._batches_ran = False
+        self._validates = False
         self._cut = False
+        self._went_on_at: object = None
 
     # ------------------------------------------------------------------------------------------ what Keras tells of
 
     @override
+    def set_model(self, model: keras.Model) -> None:
+        """Takes the model."""
+        super().set_model(model)
+        self._went_on_at = vars(model).get("_initial_epoch")
+
+    @override
     def on_train_begin(self, logs: Any = None) -> None:
-        """Refuses what cannot be hosted, and fires begin_fit."""
-        model = self.model
+        """Refuses what cannot be hosted."""
+        check_alone()
         if not self._typed:
             self._hosted_by(KERAS_CALLBACK)
             self._end(early="Keras left the fit before its end")
-        self._first = self._done = cast(int, vars(model).get("_initial_epoch") or self._first)
-        params = self.params or {}
-        model.zero_grad()
-        fit = self._begin(cast(Any, model), KerasOptimizer(model), params["epochs"], self._first)
+        self.model.zero_grad()
         self._epoch_runs = self._valid_runs = self._cut = False
-        if fit.cancelled:
-            model.stop_training = True
+        self._to_begin = True
+
+    def _begin_fit(self, first: int) -> None:
+        """Fires begin_fit: when the first epoch begins, which Keras tells nobody before, and BackupAndRestore sets."""
+        model = self.model
+        self._to_begin, self._done = False, first
+        loaded = cast(Optional[Loaded], vars(model).pop(_LOADED, None)) if self._typed else None
+        if loaded is not None and first and self._waiting is None:
+            self.load_state_dict(loaded.state)
+            _check_place(loaded, self._epochs_waiting(), first)
+        restored = vars(model).get("_initial_epoch")
+        if restored and restored != self._went_on_at and self._waiting is None:
+            self._check_stateless(first)
+        self._begin(cast(Any, model), KerasOptimizer(model), (self.params or {})["epochs"], first)
+
+    def _check_stateless(self, first: int) -> None:
+        kept = [] if self._loop is None else [name for name, _ in stateful(self._loop.cbs)]
+        if kept or self._loop is None:
+            who = ", ".join(kept) or "what the factories make"
+            way = "it was written without them" if self._typed else "without TypedModel they do not get into it"
+            raise LoopError(
+                f"BackupAndRestore goes on with epoch {first}, and its file has no cells for {who}: {way}. Delete its "
+                f"folder to begin anew."
+            )
 
     @override
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Fires begin_epoch."""
+        """Fires begin_fit before the first epoch, and begin_epoch."""
+        if self._to_begin:
+            self._begin_fit(epoch)
         fit = self._fit
         if fit is None:
             return
-        if epoch < self._first:
-            raise LoopError(f"Keras begins with epoch {epoch}, and {self._first} was to be the first.")
         self._epoch, self._index = epoch, 0
+        self._batches_ran = False
         self._epoch_runs = not fit.cancelled and fit.begin_epoch(epoch)
         if self._epoch_runs and self._typed:
             fit.begin_pass("train", epoch, (self.params or {}).get("steps"))
@@ -114,14 +152,14 @@ class KerasCallbacks(Hosting[X, Y, P], keras.callbacks.Callback, Generic[X, Y, P
     def on_test_begin(self, logs: Any = None) -> None:
         """Fires begin_validate."""
         fit = self._fit
-        if fit is not None and self._typed:
+        if fit is not None and self._validates:
             self._valid_index = 0
             self._valid_runs = self._epoch_runs and fit.begin_pass("valid", self._epoch, _n_valid(self.model))
 
     @override
     def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
         """Ends the validation where a callback has asked for that."""
-        if self._fit is not None and self._typed and (not self._valid_runs or self._fit.cut_short):
+        if self._fit is not None and self._validates and (not self._valid_runs or self._fit.cut_short):
             setattr(self.model, "stop_evaluating", True)  # noqa: B010  # which Keras declares nowhere
 
     @override
@@ -134,33 +172,69 @@ class KerasCallbacks(Hosting[X, Y, P], keras.callbacks.Callback, Generic[X, Y, P
     @override
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Fires after_epoch."""
-        fit = self._fit
         self._done = epoch + 1
-        if fit is not None:
-            if self._epoch_runs:
-                self._epoch_runs = False
-                self._end_epoch(epoch)
-            if fit.cancelled:
-                self.model.stop_training = True
+        self._end_this_epoch()
+        if self._fit is not None and self._fit.cancelled:
+            self.model.stop_training = True
 
     @override
     def on_train_end(self, logs: Any = None) -> None:
         """Fires after_fit."""
+        if self._to_begin:  # there was no epoch left to run
+            self._begin_fit(cast(int, vars(self.model).get("_initial_epoch") or self._first))
         complete = self._done >= (self.params or {})["epochs"]
         self._end(early="" if complete else "Keras ended the fit early: stop_training was set")
+
+    def _end_this_epoch(self) -> None:
+        if self._fit is not None and self._epoch_runs:
+            self._epoch_runs = False
+            self._end_epoch(self._epoch)
 
     # --------------------------------------------------------------------------------------- what the mixin asks for
 
     def take(self, model: TypedModel, first: int) -> None:
         """Takes a model that is about to be fitted, from an epoch on."""
-        _check_model(model)
+        check_model(model, TypedModel)
         self._typed, self._first = True, first
         self._hosted_by(KERAS)
 
     def leave(self, error: Optional[BaseException] = None) -> None:
         """Ends the fit, if one is under way, and leaves the model."""
         self._typed, self._first = False, 0
+        self._to_begin = self._validates = False
         self._end(error, early="" if error else "Keras left the fit before its end")
+
+    @contextmanager
+    def validating(self) -> Generator[None, None, None]:
+        """While Keras validates the epoch under way."""
+        self._validates = True
+        try:
+            yield
+        finally:
+            self._validates = False
+
+    @override
+    def state_dict(self) -> dict[str, object]:
+        """The cells, and how far the fit is: a string, and tensors by name.
+
+        What is saved as an epoch ends is of an epoch that has ended: after_epoch fires before.
+
+        Raises:
+            StateError: A cell holds what no checkpoint can hold.
+        """
+        if not self._inside:
+            self._end_this_epoch()
+        return super().state_dict()
+
+    def put(self, store: Any) -> None:
+        """Puts the cells into a file that Keras writes."""
+        state = self.state_dict()
+        put_cells(store, state, f"in the middle of epoch {self._epoch}" if self._inside else "")
+
+    @property
+    def _inside(self) -> bool:
+        """Whether an epoch is under way that has batches, or its validation, before it."""
+        return self._fit is not None and self._epoch_runs and (not self._batches_ran or self._validates)
 
     def begin_batch(self, training: bool, xb: X, yb: Y) -> Optional[Hosted[X, Y, P]]:
         """Fires begin_batch; None where the batch is not to run."""
@@ -176,6 +250,7 @@ class KerasCallbacks(Hosting[X, Y, P], keras.callbacks.Callback, Generic[X, Y, P
 
     def batches_left(self) -> None:
         """Keras has left the loop over the batches: what made it leave is not to end the fit."""
+        self._batches_ran = True
         if self._cut and self._fit is not None:
             self._cut = False
             self.model.stop_training = self._fit.cancelled
@@ -185,12 +260,29 @@ class KerasCallbacks(Hosting[X, Y, P], keras.callbacks.Callback, Generic[X, Y, P
             self._cut = self.model.stop_training = True
 
 
-class TypedModel(keras.Model):
+# Keras puts a class of its own in the place of keras.Model among the bases of a functional model's class, and of all
+# classes that it derives from: so TypedModel must not derive from it, or all its other models would become functional.
+if TYPE_CHECKING:
+    _Mixin = keras.Model
+else:
+    _Mixin = object
+
+
+class TypedModel(_Mixin):
     """A mixin for Keras's models on torch, so that typed callbacks run in them.
 
-    Without typed callbacks it is the model's own. With them the gradients are zeroed after a step, and not before the
-    next backward.
+    It stands before a class of Keras's: `class Net(TypedModel, keras.Model)`, or `keras.Sequential`. Without typed
+    callbacks it is the model's own. With them the gradients are zeroed after a step, and not before the next backward.
     """
+
+    @override
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not issubclass(cls, keras.Model):
+            raise CallbackError(
+                f"{cls.__name__} derives from TypedModel alone, which is a mixin: class {cls.__name__}(TypedModel, "
+                f"keras.Model), say."
+            )
 
     @override
     def fit(
@@ -235,19 +327,83 @@ class TypedModel(keras.Model):
             )
 
         hosting = _typed(callbacks)
+        vars(self).pop(_LAST, None)
         if hosting is None:
-            return run()
+            with self._beside(None):
+                return run()
         hosting.take(self, initial_epoch)
-        vars(self)[_UNDER_WAY] = hosting
+        vars(self)[_LAST] = hosting
         try:
-            history = run()
+            with self._beside(hosting):
+                history = run()
         except BaseException as error:
             hosting.leave(error)
             raise
-        finally:
-            del vars(self)[_UNDER_WAY]
         hosting.leave()
         return history
+
+    @contextmanager
+    def _under(self, hosting: Optional[KerasCallbacks[Any, Any, Any]]) -> Generator[None, None, None]:
+        """While its steps tell of what they do to a fit's callbacks, or to none."""
+        before, vars(self)[_UNDER_WAY] = _under_way(self), hosting
+        try:
+            yield
+        finally:
+            vars(self)[_UNDER_WAY] = before
+
+    @contextmanager
+    def _beside(self, hosting: Optional[KerasCallbacks[Any, Any, Any]]) -> Generator[None, None, None]:
+        """The same, while it trains: in the middle of a fit, no gradient of it may stay for the fit's next batch."""
+        around = _under_way(self)
+        with self._under(hosting):
+            yield
+        if around is not None:
+            vars(self)[_LAST] = around
+            self.zero_grad()
+
+    @override
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """Evaluates as Keras does; within a fit that is a validation where Keras asks for it, and else for itself."""
+        hosting = _under_way(self)
+        if hosting is not None and kwargs.get("_use_cached_eval_dataset"):
+            with hosting.validating():
+                return super().evaluate(*args, **kwargs)
+        with self._under(None):
+            return super().evaluate(*args, **kwargs)
+
+    @override
+    def test_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+        """Evaluates a batch as Keras does; no callback hears of it."""
+        with self._under(None):
+            return super().test_on_batch(*args, **kwargs)
+
+    @override
+    def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+        """Trains on a batch as Keras does; no callback hears of it."""
+        with self._beside(None):
+            return super().train_on_batch(*args, **kwargs)
+
+    @override
+    def save_own_variables(self, store: Any) -> None:
+        """Saves its own variables, and the cells of the callbacks of the fit under way, or the last one.
+
+        Args:
+            store: The file, as Keras hands it over.
+        """
+        super().save_own_variables(store)
+        hosting = cast(Optional[KerasCallbacks[Any, Any, Any]], vars(self).get(_LAST))
+        if hosting is not None:
+            hosting.put(store)
+
+    @override
+    def load_own_variables(self, store: Any) -> None:
+        """Loads its own variables, and the cells of callbacks, for a fit that goes on from there.
+
+        Args:
+            store: The file, as Keras hands it over.
+        """
+        super().load_own_variables(store)
+        vars(self)[_LOADED] = taken_cells(store)
 
     @override
     def eval(self) -> Self:
@@ -336,74 +492,30 @@ def _under_way(model: TypedModel) -> Optional[KerasCallbacks[Any, Any, Any]]:
 
 def _typed(callbacks: Any) -> Optional[KerasCallbacks[Any, Any, Any]]:
     """The one callback that hosts typed ones; None where there is none."""
-    given = (
-        [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else getattr(callbacks, "callbacks", callbacks)
-    )
-    found = [callback for callback in given or () if _is_ours(callback)]
+    given = keras.tree.flatten(getattr(callbacks, "callbacks", callbacks))
+    found = [callback for callback in given if _is_ours(callback)]
     if len(found) > 1:
         raise CallbackError(
             "this fit has several host(...): put all typed callbacks into one, so that they know each other."
         )
+    if found:
+        check_backup(given)
     return found[0] if found else None
+
+
+def _check_place(loaded: Loaded, ended: int, first: int) -> None:
+    """Refuses a place to go on from at which callbacks would hear of batches twice, or never."""
+    if loaded.inside:
+        raise LoopError(
+            f"the file was saved {loaded.inside}, and Keras begins with the first batch of epoch {first}: typed "
+            f"callbacks would hear of batches twice. Load one that was saved as an epoch ended."
+        )
+    if ended != first:
+        raise LoopError(
+            f"the file was saved when {ended} epochs had ended, and Keras begins with epoch {first}: go on by "
+            f"fit(..., initial_epoch={ended}), or begin anew by initial_epoch=0."
+        )
 
 
 def _is_ours(callback: object) -> TypeIs[KerasCallbacks[Any, Any, Any]]:
     return isinstance(callback, KerasCallbacks)
-
-
-def _check_model(model: TypedModel) -> None:
-    """Refuses ways to train that have no place for typed callbacks."""
-    kind = type(model)
-    for name in ("fit", "train_step", "test_step"):
-        if getattr(kind, name) is not getattr(TypedModel, name):
-            raise CallbackError(f"{kind.__name__}.{name} hides that of TypedModel: derive as {_NOT_TYPED}.")
-    if keras.backend.backend() != "torch":
-        raise LoopError(f"Keras runs on {keras.backend.backend()} here: set KERAS_BACKEND=torch before it is imported.")
-    if model.jit_compile:
-        raise LoopError("a compiled step tells nobody what happens in it: compile(..., jit_compile=False).")
-    scaled = getattr(model.optimizer, "loss_scale_factor", None) is not None or hasattr(
-        model.optimizer, "inner_optimizer"
-    )
-    if scaled:
-        raise LoopError("the optimizer scales the loss, so that a callback would see scaled gradients: train without.")
-
-
-class _Group(dict[str, Any]):
-    """The group of all parameters, whose learning rate is Keras's."""
-
-    def __init__(self, model: Any) -> None:
-        super().__init__(params=[variable.value for variable in model.trainable_weights], lr=None)
-        self._opt = model.optimizer
-
-    @override
-    def __getitem__(self, name: str) -> Any:
-        return float(self._opt.learning_rate) if name == "lr" else super().__getitem__(name)
-
-    @override
-    def __setitem__(self, name: str, value: Any) -> None:
-        if name == "lr":
-            self._opt.learning_rate = value
-        super().__setitem__(name, value)
-
-
-class KerasOptimizer(Optimizer):
-    """A model's optimizer as one of torch's: one group, whose `lr` is live.
-
-    Args:
-        model: The model.
-    """
-
-    def __init__(self, model: Any) -> None:
-        self.model = model
-        self.param_groups: list[dict[str, Any]] = [_Group(model)]
-
-    @override
-    def step(self, closure: Any = None) -> Any:
-        """Changes the parameters by their gradients."""
-        variables = self.model.trainable_weights[:]
-        self.model.optimizer.apply([variable.value.grad for variable in variables], variables)
-
-    @override
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Drops the gradients."""
-        self.model.zero_grad()

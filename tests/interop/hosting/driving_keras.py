@@ -30,9 +30,9 @@ def model_of(task: Task, losses: list[float], *, mixin: bool = True, **options: 
     import keras  # noqa: PLC0415
 
     typed: Any = importlib.import_module("typedcb.interop.keras").TypedModel
-    base: Any = typed if mixin else keras.Model
+    bases: Any = (typed, keras.Model) if mixin else (keras.Model,)
 
-    class Net(base):  # type: ignore[misc]
+    class Net(*bases):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.inner = keras.layers.TorchModuleWrapper(task.model())

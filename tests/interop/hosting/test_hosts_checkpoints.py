@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 import torch
 from driving import Loader, driver
 from driving_fastai import learner_of as learner_of_fastai
+from driving_keras import loader_of
+from driving_keras import model_of as model_of_keras
 from driving_lightning import module_of, trainer_of
 from driving_skorch import net_of
 from driving_transformers import trainer_of as trainer_of_hf
@@ -18,7 +21,7 @@ from five import TASK, Five
 from recording import At, raising
 from torch import nn
 
-from typedcb import CorruptCheckpointError, MismatchError
+from typedcb import AnyCallback, Cell, CorruptCheckpointError, LoopError, MismatchError, cell
 from typedcb.callbacks import AvgStats, SmoothLoss, accuracy
 
 
@@ -280,3 +283,102 @@ def test_fastai_takes_a_fit_up(tmp_path: Path) -> None:
     load(learn, "m_1")
     learn.fit(1)
     assert len(afresh.rows.kept) == 1, "a fit that begins anew begins with what its cells begin with"
+
+
+# ------------------------------------------------------------------------------------------------------------- Keras
+
+
+def keras_fit(net: Any, *callbacks: Any, **options: Any) -> None:
+    net.fit(
+        loader_of(TASK.train), epochs=TASK.n_epochs, verbose=0, shuffle=False, validation_data=loader_of(TASK.valid),
+        callbacks=list(callbacks), **options,
+    )  # fmt: skip
+
+
+def keras_net(*, mixin: bool = True) -> Any:
+    net = model_of_keras(driver("keras").task(TASK), [], mixin=mixin)
+    net.optimizer.build(net.trainable_variables)
+    return net
+
+
+def keras_callbacks() -> Any:
+    driver("keras")
+    import keras  # noqa: PLC0415
+
+    return keras.callbacks
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation")  # what numpy has to say of Keras
+@pytest.mark.parametrize("first", ["it", "typed callbacks"])
+def test_a_fit_that_keras_backs_up_and_restores_is_taken_up(first: str, tmp_path: Path) -> None:
+    expected, again = Five(), Five()
+    backup, host = keras_callbacks().BackupAndRestore, driver("keras")
+    keras_fit(keras_net(), host.hosting(*expected.hostable))
+
+    def callbacks(five: Five, *others: Any) -> list[Any]:
+        both = [backup(str(tmp_path / "backup")), host.hosting(*five.hostable, *others)]
+        return both if first == "it" else both[::-1]
+
+    with pytest.raises(Oops):
+        keras_fit(keras_net(), *callbacks(Five(), interrupting("begin_epoch", 2)))
+    keras_fit(keras_net(), *callbacks(again))
+    assert again.measured == expected.measured
+    assert not (tmp_path / "backup").exists(), "Keras deletes it after a whole fit"
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation")  # what numpy has to say of Keras
+def test_a_file_of_weights_that_keras_writes_has_the_cells(tmp_path: Path) -> None:
+    expected, again, plain = Five(), Five(), keras_net(mixin=False)
+    keeps, host = keras_callbacks().ModelCheckpoint, driver("keras")
+    keras_fit(keras_net(), host.hosting(*expected.hostable))
+    saves = keeps(str(tmp_path / "{epoch}.weights.h5"), save_weights_only=True)
+    within = keeps(str(tmp_path / "within.weights.h5"), save_weights_only=True, save_freq=7)
+    with pytest.raises(Oops):
+        keras_fit(keras_net(), saves, within, host.hosting(*Five().hostable, interrupting("begin_epoch", 2)))
+
+    net = keras_net()
+    net.load_weights(tmp_path / "2.weights.h5")
+    with pytest.raises(LoopError, match=r"2 epochs had ended.* begins with epoch 1: .*initial_epoch=2"):
+        keras_fit(net, host.hosting(*Five().hostable), initial_epoch=1)
+    net.load_weights(tmp_path / "within.weights.h5")
+    with pytest.raises(LoopError, match=r"in the middle of epoch 1.*hear of batches twice"):
+        keras_fit(net, host.hosting(*Five().hostable), initial_epoch=1)
+
+    net.load_weights(tmp_path / "2.weights.h5")
+    keras_fit(net, host.hosting(*again.hostable), initial_epoch=2)
+    assert again.measured == expected.measured
+
+    net.load_weights(tmp_path / "2.weights.h5")
+    afresh = Five()
+    keras_fit(net, host.hosting(*afresh.hostable))
+    assert len(afresh.rows.kept) == TASK.n_epochs, "a fit that begins anew begins with what its cells begin with"
+    plain.load_weights(tmp_path / "2.weights.h5")  # a model without typed callbacks reads it too
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation")  # what numpy has to say of Keras
+def test_a_backup_that_would_not_be_exact_is_refused(tmp_path: Path) -> None:
+    backup, host = keras_callbacks().BackupAndRestore, driver("keras")
+    often = backup(str(tmp_path / "often"), save_freq=3)
+    with pytest.raises(LoopError, match=r"BackupAndRestore\(save_freq=3\) saves in the middle of an epoch"):
+        keras_fit(keras_net(), often, host.hosting(SmoothLoss()))
+
+    stops = keras_callbacks().LambdaCallback(on_epoch_begin=lambda epoch, logs: _raise_at(epoch))
+    with pytest.raises(Oops):
+        keras_fit(keras_net(), backup(str(tmp_path / "bare")), stops)
+    with pytest.raises(LoopError, match=r"goes on with epoch 2, and its file has no cells for SmoothLoss: it was writ"):
+        keras_fit(keras_net(), backup(str(tmp_path / "bare")), host.hosting(SmoothLoss()))
+    with pytest.raises(LoopError, match=r"no cells for EpochCounter: without TypedModel"):
+        keras_fit(keras_net(mixin=False), backup(str(tmp_path / "bare")), host.hosting(EpochCounter()))
+
+
+def _raise_at(epoch: int) -> None:
+    if epoch == 2:
+        raise Oops
+
+
+@dataclass(frozen=True)
+class EpochCounter(AnyCallback):
+    n: Cell[int] = cell(0)
+
+    def after_epoch(self, event: object, /) -> None:
+        self.n.value += 1

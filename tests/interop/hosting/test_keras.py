@@ -158,3 +158,159 @@ def test_a_fit_is_taken_up_with_what_was_saved(tmp_path: Any) -> None:
     hosted.load_state_dict(cells)
     fit(second, hosted, initial_epoch=2)
     assert again.measured == straight.measured
+
+
+# ------------------------------------------------------------------------------------------ what else Keras's fit takes
+
+
+def dense(outputs: int = 1, **compiled: Any) -> Any:
+    """A small model of Keras's own layers, of the functional kind."""
+    keras: Any = importlib.import_module("keras")
+    typed: Any = importlib.import_module("typedcb.interop.keras").TypedModel
+    keras.utils.set_random_seed(3)
+    start = keras.layers.Input((4,))
+    ends = [keras.layers.Dense(3, name=f"end{place}")(start) for place in range(outputs)]
+    kind = type("Functional", (typed, keras.Model), {}) if compiled.pop("mixin", True) else keras.Model
+    net = kind(start, ends if outputs > 1 else ends[0])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    net.compile(**{"optimizer": keras.optimizers.SGD(0.1), "loss": [loss] * outputs, **compiled})
+    return net
+
+
+DATA = torch.randn(20, 4, generator=torch.Generator().manual_seed(5)).numpy()
+TARGETS = torch.arange(20).remainder(3).numpy()
+
+WAYS: dict[str, dict[str, Any]] = {
+    "plainly": {},
+    "class weights": {"class_weight": {0: 1.0, 1: 5.0, 2: 0.5}},
+    "sample weights": {"sample_weight": torch.linspace(0, 2, 20).numpy()},
+    "several outputs": {"outputs": 2},
+    "run eagerly": {"run_eagerly": True},
+    "a validation now and then": {"validation_freq": 2, "epochs": 4},
+    "a validation split": {"validation_data": None, "validation_split": 0.25},
+    "steps": {"steps_per_epoch": 2, "validation_steps": 1},
+    "clipped": {"clip": True},
+}
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_a_hosted_fit_comes_to_what_keras_own_comes_to(how: str) -> None:
+    keras: Any = importlib.import_module("keras")
+    told = Recorder()
+    histories: list[Any] = []
+    for callbacks in ([], [host(told)]):
+        given: dict[str, Any] = {"epochs": 2, "validation_data": (DATA[:6], TARGETS[:6]), **WAYS[how]}
+        n = given.pop("outputs", 1)
+        own: dict[str, Any] = {"run_eagerly": True} if given.pop("run_eagerly", False) else {}
+        if given.pop("clip", False):
+            own["optimizer"] = keras.optimizers.SGD(0.1, momentum=0.9, global_clipnorm=0.1, use_ema=True)
+        several: dict[str, Any] = {"y": [TARGETS, TARGETS], "validation_data": None} if n > 1 else {"y": TARGETS}
+        net = dense(n, mixin=bool(callbacks), **own)
+        settings: Any = {"batch_size": 5, "verbose": 0, "shuffle": False, **given, **several}
+        histories.append(net.fit(DATA, callbacks=callbacks, **settings).history)
+    assert histories[0] == histories[1]
+    losses = [event.loss.item() for event in told.of("after_loss") if event.phase == "train" and event.epoch == 0]
+    assert sum(losses) / len(losses) == pytest.approx(float(histories[0]["loss"][0]), rel=1e-5)
+    if how == "a validation now and then":
+        assert [event.epoch for event in told.of("after_validate")] == [1, 3]
+
+
+def test_a_model_of_the_mixin_alone_is_refused_when_the_class_is_made() -> None:
+    typed: Any = importlib.import_module("typedcb.interop.keras").TypedModel
+    with pytest.raises(
+        CallbackError, match=r"Net derives from TypedModel alone.*class Net\(TypedModel, keras\.Model\)"
+    ):
+        type("Net", (typed,), {})
+
+
+def test_functional_and_sequential_models_with_the_mixin_stand_beside_each_other() -> None:
+    keras: Any = importlib.import_module("keras")
+    typed: Any = importlib.import_module("typedcb.interop.keras").TypedModel
+    dense()  # Keras puts a class of its own among the bases of a functional model's
+    net = type("Net", (typed, keras.Sequential), {})([keras.layers.Dense(3)])
+    net.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), optimizer="sgd")
+    net.fit(DATA, TARGETS, verbose=0, callbacks=[host(told := Recorder())])
+    assert told.hooks[-1] == "after_fit"
+    assert net(DATA).shape == (20, 3)
+
+
+@pytest.mark.parametrize("name", ["train_step", "test_step"])
+def test_a_step_that_the_mixin_would_hide_is_refused(name: str) -> None:
+    keras: Any = importlib.import_module("keras")
+    typed: Any = importlib.import_module("typedcb.interop.keras").TypedModel
+    theirs = type("Theirs", (keras.Sequential,), {name: lambda self, data: {}})
+    net = type("Net", (typed, theirs), {})([keras.layers.Dense(3)])
+    net.compile(loss="mse", jit_compile=False)
+    with pytest.raises(CallbackError, match=rf"Theirs\.{name} would never be called.*into call or compute_loss"):
+        net.fit(DATA, TARGETS, verbose=0, callbacks=[host(SmoothLoss())])
+
+
+def test_what_a_callback_of_keras_evaluates_or_trains_besides_is_keras_own() -> None:
+    keras: Any = importlib.import_module("keras")
+    found: list[Any] = []
+
+    def beside(epoch: int, logs: Any) -> None:
+        net.stop_evaluating = False
+        found.append(net.evaluate(DATA, TARGETS, verbose=0))
+        found.append(net.test_on_batch(DATA, TARGETS))
+        found.append(net.train_on_batch(DATA, TARGETS))
+        net.fit(DATA, TARGETS, verbose=0, shuffle=False)
+        net.stop_training = False
+
+    results: list[list[Any]] = []
+    told = Recorder()
+    for callbacks in ([], [host(told)]):
+        found.clear()
+        net = dense(mixin=bool(callbacks))
+        besides = keras.callbacks.LambdaCallback(on_epoch_end=beside)
+        net.fit(DATA, TARGETS, epochs=2, batch_size=10, verbose=0, shuffle=False, callbacks=[*callbacks, besides])
+        results.append([*found, *[weight.tolist() for weight in net.parameters()]])
+    assert results[0] == results[1]
+    assert len(told.of("after_batch")) == 4
+
+
+def test_several_steps_in_one_are_keras_own_refusal() -> None:
+    net = dense(steps_per_execution=2)
+    with pytest.raises(ValueError, match="steps_per_execution"):
+        net.fit(DATA, TARGETS, batch_size=5, verbose=0, callbacks=[host(told := Recorder())])
+    assert told.hooks == []
+
+
+# --------------------------------------------------------------------------------------------------- several processes
+
+
+@pytest.mark.parametrize("mixin", [True, False])
+def test_several_processes_are_refused(mixin: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    net, losses = plain(mixin=mixin)
+    with pytest.raises(LoopError, match="averages nothing over processes: each of these 2 would train a model of its"):
+        fit(net, host(Recorder() if mixin else Looks()))
+    assert losses == []
+
+
+@dataclass(frozen=True)
+class Looks(AnyCallback):
+    def after_epoch(self, event: object, /) -> None: ...
+
+
+def test_variables_that_keras_lays_out_over_devices_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    keras: Any = importlib.import_module("keras")
+    monkeypatch.setattr(keras.distribution, "distribution", lambda: "laid out")
+    with pytest.raises(LoopError, match=r"keras\.distribution lays the variables out over devices"):
+        fit(plain()[0], host(SmoothLoss()))
+
+
+def test_a_plain_model_knows_the_epoch_that_it_begins_with() -> None:
+    begun: list[Any] = []
+    net, _ = plain(mixin=False)
+    fit(net, host(Begins(begun)), initial_epoch=2)
+    assert [event.start_epoch for event in begun] == [2]
+
+
+@dataclass(frozen=True)
+class Begins(AnyCallback):
+    begun: Any
+
+    def begin_fit(self, event: object, /) -> None:
+        self.begun.append(event)
