@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from recording import stable
 
 from typedcb.hooks import HOOKS
-from typedcb.rules import name_problem, near_hook, signature_problem
+from typedcb.naming import name_problem, near_hook, set_up_problem
+from typedcb.rules import init_problem, signature_problem
 
 
 @pytest.mark.parametrize(
@@ -22,7 +23,15 @@ from typedcb.rules import name_problem, near_hook, signature_problem
         ("after_backwards", "after_backward"),
         ("afterbackward", "after_backward"),
         ("begin_bach", "begin_batch"),
-        ("begin_train", None),
+        ("begin_train", "begin_fit"),
+        ("end_epoch", "after_epoch"),
+        ("epoch_begin", "begin_epoch"),
+        ("train_epoch_start", "begin_epoch"),
+        ("eval_before_forward", "begin_batch"),
+        ("eval_batch_end", "after_batch"),
+        ("iteration_start", "begin_batch"),
+        ("before_optimizer_step", "after_backward"),
+        ("on_before_zero_grad", "after_step"),
         ("After_Loss", "after_loss"),
         ("on_train_batch_end", "after_batch"),
         ("on_train_batch_start", "begin_batch"),
@@ -61,6 +70,9 @@ def test_a_name_that_reads_as_a_hook_is_refused_with_what_was_meant(name: str, m
         "loss",
         "model",
         "decide",
+        "optimizer_step",
+        "start",
+        "end_of_epoch",
     ],
 )
 def test_a_name_of_ones_own_is_none_of_the_rules_business(name: str) -> None:
@@ -90,7 +102,7 @@ def test_a_name_that_is_near_no_hook_is_answered_with_all_of_them() -> None:
 
 
 def plain(self: Any, event: Any) -> None: ...
-def with_default(self: Any, event: Any, extra: int = 0) -> None: ...
+def with_own(self: Any, event: Any, _scale: int = 0) -> None: ...
 def with_any(self: Any, *args: Any, **kwargs: Any) -> None: ...
 def another_name(self: Any, batch: Any, /) -> None: ...
 
@@ -100,10 +112,47 @@ def wrapped(*args: Any) -> None: ...
 
 
 @pytest.mark.parametrize(
-    "function", [plain, with_default, with_any, another_name, wrapped, torch.no_grad()(plain)], ids=lambda f: f.__name__
+    "function", [plain, with_own, with_any, another_name, wrapped, torch.no_grad()(plain)], ids=lambda f: f.__name__
 )
 def test_a_hook_may_be_anything_that_is_called_with_one_event(function: Any) -> None:
     assert signature_problem("after_loss", function) is None
+
+
+def with_default(self: Any, event: Any, extra: int = 0) -> None: ...
+def with_keyword(self: Any, event: Any, *, extra: Any = None) -> None: ...
+
+
+@pytest.mark.parametrize("function", [with_default, with_keyword], ids=lambda f: f.__name__)
+def test_a_parameter_that_the_loop_never_fills_is_refused(function: Any) -> None:
+    problem = signature_problem("after_loss", function)
+    assert problem is not None
+    assert problem.startswith("takes extra, and the loop hands it one event and nothing else")
+
+
+@pytest.mark.parametrize(
+    ("name", "takes", "called", "elsewhere", "refused"),
+    [
+        ("setup", ["trainer", "pl_module", "stage"], False, True, True),
+        ("setup", ["trainer"], True, True, False),
+        ("setup", [], False, True, False),  # somebody else may call it
+        ("setup", [], False, False, True),
+        ("close", [], False, False, False),
+        ("close", ["state", "logger"], False, False, True),
+        ("reset", ["trainer"], False, False, False),
+    ],
+)
+def test_what_another_framework_would_call_is_refused_where_nobody_else_does(
+    name: str, takes: list[str], called: bool, elsewhere: bool, refused: bool
+) -> None:
+    assert (set_up_problem(name, takes, called=called, elsewhere=elsewhere) is not None) is refused
+
+
+@pytest.mark.parametrize(
+    ("fields", "mentions", "refused"),
+    [(["count"], ["print"], True), (["count"], ["super", "__init__"], False), ([], ["print"], False)],
+)
+def test_an_init_that_makes_no_field_is_refused(fields: list[str], mentions: list[str], refused: bool) -> None:
+    assert (init_problem(fields, mentions) is not None) is refused
 
 
 def none(self: Any) -> None: ...

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, ClassVar, Final, Generic, Iterator, Mapping, Optional, Protocol, Union
 
 import attrs
@@ -43,20 +44,19 @@ from .events import (
     Phase,
 )
 from .hooks import HOOKS, P_contra, X_contra, Y_contra
+from .naming import name_problem, set_up_problem, setting_problem, state_problem
 from .outcomes import CancelTrain, InBatch, InEpoch, SkipBackward, SkipStep, SkipValidate, SkipZeroGrad
 from .ranks import Where, ranks_problem
 from .rules import (
     annotations_of,
     frozen_problem,
+    init_problem,
     mutable_attributes,
     mutable_initial_problem,
-    name_problem,
     order_problem,
     phases_problem,
-    setting_problem,
     shared_state_problem,
     signature_problem,
-    state_problem,
 )
 
 if TYPE_CHECKING:
@@ -88,8 +88,35 @@ def check_methods(cls: type) -> None:
                 problem = signature_problem(name, value) or _hidden_problem(cls, owner, name)
             elif inspect.isfunction(value) or isinstance(value, (staticmethod, classmethod)):
                 problem = name_problem(name) or state_problem(name)
+            if name not in HOOKS and isinstance(value, FunctionType):
+                problem = problem or _own_problem(cls, name, value)
             if problem:
                 raise CallbackError(f"{cls.__name__}.{name} {problem}")
+
+
+def _own_problem(cls: type, name: str, function: FunctionType) -> Optional[str]:
+    """What is wrong with a method that another framework would call, or that takes the place of a dataclass's own."""
+    if name == "__init__":
+        if "__attrs_attrs__" in vars(cls) or "__dataclass_params__" in vars(cls):
+            return None  # with slots the class is made a second time, now with the library's own
+        return init_problem(_fields_to_make(cls), _mentioned(function.__code__))
+    others = (value for owner in cls.__mro__ for value in vars(owner).values() if isinstance(value, FunctionType))
+    called = any(name in _mentioned(other.__code__) for other in others)
+    takes = function.__code__.co_varnames[1 : function.__code__.co_argcount]
+    return set_up_problem(name, takes, called=called, elsewhere=True)
+
+
+def _mentioned(code: CodeType) -> frozenset[str]:
+    """The names of globals and attributes that a function mentions, the functions inside it included."""
+    inner = (const for const in code.co_consts if isinstance(const, CodeType))
+    return frozenset(code.co_names).union(*map(_mentioned, inner))
+
+
+def _fields_to_make(cls: type) -> tuple[str, ...]:
+    """The fields of a class whose decorator is not yet applied, its bases' included."""
+    own = [name for name, annotation in annotations_of(cls).items() if "ClassVar" not in str(annotation)]
+    made = [field.name for field in dataclasses.fields(cls)] if dataclasses.is_dataclass(cls) else []
+    return tuple(dict.fromkeys((*made, *own)))
 
 
 def _hidden_problem(cls: type, owner: type, name: str) -> Optional[str]:

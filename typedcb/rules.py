@@ -7,147 +7,14 @@ from __future__ import annotations
 
 import ast
 import collections
-import difflib
 import inspect
-from typing import Callable, Final, Iterator, Mapping, Optional, cast, get_args, get_origin
+from typing import Callable, Collection, Final, Iterator, Mapping, Optional, cast, get_args, get_origin
 
 from .events import Phase
 from .hooks import HOOKS
 
 PHASES: Final[tuple[object, ...]] = get_args(Phase)
 """The phases that there are."""
-
-_HOOK_PREFIXES: Final = ("begin_", "after_", "before_", "on_")
-
-_FOREIGN: Final = {
-    "on_train_begin": "begin_fit",
-    "on_train_start": "begin_fit",
-    "on_fit_start": "begin_fit",
-    "before_fit": "begin_fit",
-    "on_train_end": "after_fit",
-    "on_fit_end": "after_fit",
-    "on_exception": "after_fit",
-    "on_epoch_begin": "begin_epoch",
-    "on_epoch_start": "begin_epoch",
-    "on_train_epoch_start": "begin_epoch",
-    "before_epoch": "begin_epoch",
-    "before_train": "begin_epoch",
-    "on_epoch_end": "after_epoch",
-    "on_train_epoch_end": "after_epoch",
-    "after_train": "begin_validate",
-    "on_batch_begin": "begin_batch",
-    "on_batch_start": "begin_batch",
-    "on_step_begin": "begin_batch",
-    "on_train_batch_begin": "begin_batch",
-    "on_train_batch_start": "begin_batch",
-    "on_validation_batch_start": "begin_batch",
-    "on_test_batch_begin": "begin_batch",
-    "before_batch": "begin_batch",
-    "on_batch_end": "after_batch",
-    "on_step_end": "after_batch",
-    "on_train_batch_end": "after_batch",
-    "on_validation_batch_end": "after_batch",
-    "on_test_batch_end": "after_batch",
-    "on_loss_begin": "after_pred",
-    "on_backward_begin": "after_loss",
-    "on_before_backward": "after_loss",
-    "before_backward": "after_loss",
-    "on_backward_end": "after_backward",
-    "on_after_backward": "after_backward",
-    "on_grad_computed": "after_backward",
-    "on_before_optimizer_step": "after_backward",
-    "on_pre_optimizer_step": "after_backward",
-    "before_step": "after_backward",
-    "on_optimizer_step": "after_step",
-    "on_before_zero_grad": "after_step",
-    "on_validation_start": "begin_validate",
-    "on_validation_epoch_start": "begin_validate",
-    "on_test_begin": "begin_validate",
-    "before_validate": "begin_validate",
-    "on_validation_end": "after_validate",
-    "on_validation_epoch_end": "after_validate",
-    "on_evaluate": "after_validate",
-    "on_test_end": "after_validate",
-    "after_cancel_fit": "after_cancel_train",
-    "fit_start": "begin_fit",
-    "fit_end": "after_fit",
-    "epoch_start": "begin_epoch",
-    "epoch_end": "after_epoch",
-    "batch_start": "begin_batch",
-    "batch_end": "after_batch",
-    "eval_start": "begin_validate",
-    "eval_end": "after_validate",
-    "eval_batch_start": "begin_batch",
-    "eval_batch_end": "after_batch",
-    "train_begin": "begin_fit",
-    "train_end": "after_fit",
-}
-
-
-def near_hook(name: str) -> Optional[str]:
-    """The hook that somebody who wrote `name` most likely meant; None where nothing is near.
-
-    Args:
-        name: A method's name, such as `after_bacward` or another framework's `on_train_batch_end`.
-    """
-    if name in _FOREIGN:
-        return _FOREIGN[name]
-    near = difflib.get_close_matches(name.lower(), HOOKS, n=1, cutoff=0.6)
-    return near[0] if near else None
-
-
-def name_problem(name: str) -> Optional[str]:
-    """What is wrong with a method of this name in a callback; None where nothing is.
-
-    A name that looks like a hook's and is none would never be called, so it is refused: one that begins as hooks do,
-    and one that is a letter or two from a hook's.
-
-    Args:
-        name: The method's name.
-    """
-    if name in HOOKS or name.startswith("_"):
-        return None
-    reads_as_hook = name.lower().startswith(_HOOK_PREFIXES) or name in _FOREIGN
-    if not reads_as_hook and not difflib.get_close_matches(name.lower(), HOOKS, n=1, cutoff=0.85):
-        return None
-    near = near_hook(name)
-    hint = f"did you mean {near}?" if near else f"the hooks are {', '.join(HOOKS)}."
-    return f"is no hook; {hint} (A method of your own needs a name that does not read as a hook's: _{name}, say.)"
-
-
-_FOREIGN_SETTINGS: Final[Mapping[str, str]] = {
-    "run_after": "what runs before a callback is a field of it: smooth: SmoothLoss",
-    "run_before": "let that callback have a field of this one's class, or give one of them an order: ClassVar[int]",
-    "run_valid": 'write phases: ClassVar[tuple[Phase, ...]] = ("train",)',
-    "run_train": 'write phases: ClassVar[tuple[Phase, ...]] = ("valid",)',
-    "toward_end": "write order: ClassVar[int] = 100",
-    "_order": "write order: ClassVar[int] = ...",
-}
-
-
-_FOREIGN_STATE: Final = ("state_dict", "load_state_dict")
-
-
-def state_problem(name: str) -> Optional[str]:
-    """What is wrong with a method by which another framework saves a callback; None where nothing is.
-
-    Args:
-        name: The method's name, such as `state_dict`.
-    """
-    if name not in _FOREIGN_STATE:
-        return None
-    return "is never called: what a checkpoint holds of a callback are its cells, all of them, and nothing else."
-
-
-def setting_problem(name: str) -> Optional[str]:
-    """What is wrong with a class attribute of this name, which is no field; None where nothing is.
-
-    Args:
-        name: The attribute's name, such as another framework's `run_after`.
-    """
-    if name not in _FOREIGN_SETTINGS:
-        return None
-    return f"is a setting of another framework's, and nothing reads it here: {_FOREIGN_SETTINGS[name]}."
 
 
 def phases_problem(value: object) -> Optional[str]:
@@ -198,11 +65,50 @@ def signature_problem(name: str, function: object) -> Optional[str]:
         return f"is async, and the loop awaits nothing: {expected}"
     if inspect.isgeneratorfunction(function):
         return f"has a yield in it, so that calling it would run nothing: {expected}"
+    signature = inspect.signature(function)
     try:
-        inspect.signature(function).bind(None, None)
+        signature.bind(None, None)
     except TypeError as error:
         return f"is called with one event, and cannot be ({error}): {expected}"
-    return None
+    taken = tuple(signature.parameters.values())
+    if len(taken) < 2 or any(parameter.kind is parameter.VAR_POSITIONAL for parameter in taken[:2]):
+        return None  # a decorator's, which hands on what it is given
+    unfilled = (unfilled_problem(name, p.name) for p in taken[2:] if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD))
+    return next(filter(None, unfilled), None)
+
+
+def unfilled_problem(name: str, parameter: str) -> Optional[str]:
+    """What is wrong with a hook that takes something besides its event; None for a name of somebody's own, `_so`.
+
+    Args:
+        name: The hook's name.
+        parameter: What it takes.
+    """
+    if parameter.startswith("_"):
+        return None
+    return (
+        f"takes {parameter}, and the loop hands it one event and nothing else, so that {parameter} stays what it is by "
+        f"default: write def {name}(self, event: {HOOKS[name].event.__name__}), and read what you need of the event, "
+        f"or of a field. (A parameter that you fill yourself needs a name such as _{parameter}.)"
+    )
+
+
+_MAKE_FIELDS: Final = ("__init__", "__attrs_init__", "__setattr__", "__dict__", "setattr")
+
+
+def init_problem(fields: Collection[str], mentions: Collection[str]) -> Optional[str]:
+    """What is wrong with an `__init__` that a callback writes itself; None where it makes the fields.
+
+    Args:
+        fields: The fields that the callback has, cells included.
+        mentions: The names that the `__init__` mentions.
+    """
+    if not fields or any(name in _MAKE_FIELDS for name in mentions):
+        return None
+    return (
+        f"takes the place of the one that a dataclass writes, and so nothing makes {', '.join(fields)}: declare what "
+        f"it takes as fields, and compute what follows from them in __post_init__."
+    )
 
 
 def frozen_problem(cls: str) -> str:

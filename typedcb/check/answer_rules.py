@@ -26,7 +26,8 @@ def illegal_cancel(subject: Subject) -> Iterator[Finding]:
             via = "" if frame.method is hook else f" in {frame.method.name}"
             for node in _raised(subject, frame.method, ()):
                 raised = _made_before(frame.method, node)
-                if problem := _illegal(subject, spec, raised, f"raises{via}"):
+                problem = _illegal(subject, spec, raised, f"raises{via}") or _in_its_place(subject, spec, raised)
+                if problem:
                     yield finding(node, ILLEGAL_CANCEL, f"{subject.name}.{hook.name} {problem}")
 
 
@@ -55,6 +56,17 @@ def _illegal(subject: Subject, spec: HookSpec, value: Optional[ast.expr], verb: 
     if kind not in _CANCELS or kind in [cancel.__name__ for cancel in spec.cancels]:
         return None
     return f"{verb} {kind}; legal there is {spec.legal}."
+
+
+_ENDS_ALL: Final = ("builtins.KeyboardInterrupt", "builtins.StopIteration", "builtins.GeneratorExit")
+
+
+def _in_its_place(subject: Subject, spec: HookSpec, raised: Optional[ast.expr]) -> Optional[str]:
+    """What is wrong with an error by which somebody means to end something: the fit fails by it."""
+    kind = subject.meaning(raised.func if isinstance(raised, ast.Call) else raised)
+    if kind not in _ENDS_ALL:
+        return None
+    return f"raises {kind.removeprefix('builtins.')}, by which the fit fails: to end it in order there is {spec.legal}."
 
 
 def _made_before(method: Function, node: ast.Raise) -> Optional[ast.expr]:
@@ -137,10 +149,34 @@ def _not_legal(subject: Subject, spec: HookSpec, answer: ast.expr, event: str) -
 def unused_answer(subject: Subject) -> Iterator[Finding]:
     """A Cancel or a Skip that is made and goes nowhere; or what the base's hook answered."""
     for method in subject.methods:
+        yield from _swallowed(subject, method)
         for node in within(method):
             words = _made_for_nothing(subject, method, node)
             if words and isinstance(node, ast.stmt):
                 yield finding(node, UNUSED_ANSWER, f"{subject.name}.{method.name} {words}")
+
+
+def _swallowed(subject: Subject, method: Function) -> Iterator[Finding]:
+    """A Cancel raised where an `except Exception` of the same method catches it, and does not raise it again."""
+    for block in (node for node in within(method) if isinstance(node, ast.Try)):
+        handler = next((handler for handler in block.handlers if _catches_cancels(subject, handler)), None)
+        if handler is None or any(isinstance(node, ast.Raise) for node in ast.walk(handler)):
+            continue
+        for node in within(ast.Module(block.body, [])):
+            raised = node.exc if isinstance(node, ast.Raise) else None
+            kind = subject.own(raised.func if isinstance(raised, ast.Call) else raised)
+            if kind in _CANCELS and isinstance(node, ast.Raise):
+                yield finding(
+                    node,
+                    UNUSED_ANSWER,
+                    f"{subject.name}.{method.name} raises {kind}, which the except in line {handler.lineno} catches: "
+                    f"answer it by return, or write except Cancel: raise before that.",
+                )
+
+
+def _catches_cancels(subject: Subject, handler: ast.ExceptHandler) -> bool:
+    """Whether a handler catches a Cancel without saying so."""
+    return handler.type is None or subject.meaning(handler.type) in ("builtins.Exception", "builtins.BaseException")
 
 
 def _made_for_nothing(subject: Subject, method: Function, node: ast.AST) -> Optional[str]:

@@ -1,39 +1,25 @@
-"""Rules about a callback class itself: its methods' names, its decorator, its fields."""
+"""Rules about a callback class itself: its decorator, its settings, its fields."""
 
 from __future__ import annotations
 
 import ast
 from typing import Final, Iterator, Mapping, Optional
 
-from ..codes import DEFINED_TWICE, MUTABLE_FIELD, NO_SUPER, NOT_FROZEN, SELF_ASSIGNMENT, UNKNOWN_HOOK, UNKNOWN_SETTING
+from ..codes import MUTABLE_FIELD, NOT_FROZEN, SELF_ASSIGNMENT, UNKNOWN_SETTING
+from ..naming import setting_problem
 from ..rules import (
     CELL_OF,
     frozen_problem,
     may_hold_anything,
     mutable_annotation,
     mutable_problem,
-    name_problem,
     order_problem,
     phases_problem,
-    setting_problem,
     shared_state_problem,
-    state_problem,
 )
 from .findings import Finding, finding
 from .source import Definition, dotted
 from .subject import Subject, is_name, within
-
-
-def unknown_hook(subject: Subject) -> Iterator[Finding]:
-    """A method that reads as a hook's and is none; with @override on it, every type checker says so itself."""
-    for method in subject.methods:
-        problem = name_problem(method.name) or state_problem(method.name)
-        if problem and not subject.decorated(method, "override", "property", "cached_property", "setter"):
-            yield finding(method, UNKNOWN_HOOK, f"{subject.name}.{method.name} {problem}")
-    for item in subject.body:
-        for target in item.targets if isinstance(item, ast.Assign) and isinstance(item.value, ast.Lambda) else ():
-            if isinstance(target, ast.Name) and (problem := name_problem(target.id)):
-                yield finding(item, UNKNOWN_HOOK, f"{subject.name}.{target.id} {problem}")
 
 
 def unknown_setting(subject: Subject) -> Iterator[Finding]:
@@ -110,44 +96,6 @@ def _set_on(node: ast.AST, receiver: str, *, forced: bool) -> Optional[str]:
         name = node.args[1] if len(node.args) > 1 and is_name(node.args[0], receiver) else None
         return None if name is None else str(name.value) if isinstance(name, ast.Constant) else "..."
     return None
-
-
-_KEEPS_ALL: Final = ("overload", "setter", "getter", "deleter", "register")
-
-
-def defined_twice(subject: Subject) -> Iterator[Finding]:
-    """A method of a name that comes again below: Python keeps the last one, and says nothing."""
-    last: dict[str, ast.stmt] = {}
-    for item in subject.node.body:
-        if isinstance(item, (ast.FunctionDef, ast.AsyncFunctionDef)) and not subject.decorated(item, *_KEEPS_ALL):
-            first = last.get(item.name)
-            if first is not None:
-                yield finding(
-                    item,
-                    DEFINED_TWICE,
-                    f"{subject.name} has two methods {item.name}, and the one above, in line {first.lineno}, is never "
-                    f"called: write both into one.",
-                )
-            last[item.name] = item
-
-
-def no_super(subject: Subject) -> Iterator[Finding]:
-    """A hook of a ready-made callback overridden without a call of it: what the callback is for no longer happens."""
-    for hook in subject.hooks:
-        owner = next((base for base in subject.lineage[1:] if _has_hook(base, hook.name)), None)
-        if owner is None or not owner.fullname.startswith("typedcb.callbacks."):
-            continue
-        if not any(isinstance(node, ast.Attribute) and node.attr == hook.name for node in ast.walk(hook)):
-            yield finding(
-                hook,
-                NO_SUPER,
-                f"{subject.name}.{hook.name} takes the place of {owner.node.name}.{hook.name}, which is no longer "
-                f"called: write return super().{hook.name}(event) at its end.",
-            )
-
-
-def _has_hook(owner: Definition, name: str) -> bool:
-    return any(isinstance(item, ast.FunctionDef) and item.name == name for item in owner.node.body)
 
 
 _MAKERS: Final = {

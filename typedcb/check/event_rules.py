@@ -24,20 +24,47 @@ def event_assignment(subject: Subject) -> Iterator[Finding]:
     """An attribute set on the event, or its batch changed in place: it is immutable, and there are no flags on it."""
     for hook in subject.hooks:
         for frame in subject.frames(hook):
+            parts: dict[str, str] = {}
             for node in within(frame.method) if frame.event else ():
-                problem = _set_on_event(node, frame.event)
+                problem = _set_on_event(node, frame.event, parts)
+                if isinstance(node, ast.Assign):
+                    _note_names(node, frame.event, parts)
                 if problem and isinstance(node, (ast.stmt, ast.expr)):
                     legal = f"what a hook wants, it answers. Legal here is {HOOKS[hook.name].legal}."
                     yield finding(node, EVENT_ASSIGNMENT, f"{subject.name}.{hook.name} {problem}: {legal}")
 
 
-def _set_on_event(node: ast.AST, event: str) -> Optional[str]:
+def _note_names(node: ast.Assign, event: str, parts: dict[str, str]) -> None:
+    """Takes note of the names that an assignment gives to parts of the event's batch, or takes from them."""
+    for target in node.targets:
+        for name, value in _pairs(target, node.value):
+            if isinstance(name, ast.Name):
+                part = _part_of_batch(value, event, parts)
+                parts.pop(name.id, None)
+                if part:
+                    parts[name.id] = part
+
+
+def _pairs(target: ast.expr, value: ast.expr) -> list[tuple[ast.expr, ast.expr]]:
+    """What is assigned to what: of two tuples, part by part."""
+    if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+        return list(zip(target.elts, value.elts, strict=False))
+    return [(target, value)]
+
+
+def _set_on_event(node: ast.AST, event: str, parts: Mapping[str, str]) -> Optional[str]:
     if isinstance(node, (ast.Attribute, ast.Subscript)) and isinstance(node.ctx, (ast.Store, ast.Del)):
         if isinstance(node, ast.Attribute) and is_name(node.value, event):
             return f"sets {event}.{node.attr}, and an event is immutable"
-        return _in_place(node.value if isinstance(node, ast.Subscript) else node, event)
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _changes(node.func.attr):
-        return _in_place(node.func.value, event)
+        return _in_place(node.value if isinstance(node, ast.Subscript) else node, event, parts)
+    if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+        return _in_place(node.target, event, parts)
+    if isinstance(node, ast.Call):
+        out = next((keyword.value for keyword in node.keywords if keyword.arg == "out"), None)
+        if out is not None:
+            return _in_place(out, event, parts)
+        if isinstance(node.func, ast.Attribute) and _changes(node.func.attr):
+            return _in_place(node.func.value, event, parts)
     return None
 
 
@@ -47,15 +74,20 @@ def _changes(method: str) -> bool:
     return in_place or method in ("append", "extend", "insert", "update", "pop", "popitem", "setdefault", "clear")
 
 
-def _in_place(node: ast.expr, event: str) -> Optional[str]:
+def _in_place(node: ast.expr, event: str, parts: Mapping[str, str]) -> Optional[str]:
     """What a change in place of a part of the event's batch is, in words; None where it is of something else."""
+    words = _part_of_batch(node, event, parts)
+    return words and f"changes {words} in place, and with it what the data set or somebody else holds"
+
+
+def _part_of_batch(node: ast.expr, event: str, parts: Mapping[str, str]) -> Optional[str]:
+    """The part of the event's batch that an expression is, or is in; None where it is something else."""
     inner = node
     while isinstance(inner, (ast.Attribute, ast.Subscript)):
         if isinstance(inner, ast.Attribute) and inner.attr in _PAYLOAD and is_name(inner.value, event):
-            words = ast.unparse(inner)
-            return f"changes {words} in place, and with it what the data set or somebody else holds"
+            return ast.unparse(inner)
         inner = inner.value
-    return None
+    return parts.get(inner.id) if isinstance(inner, ast.Name) else None
 
 
 def wrong_time(subject: Subject) -> Iterator[Finding]:

@@ -25,7 +25,7 @@ _VIEWS: Final = ("T", "mT", "H", "mH", "real", "imag")
 
 def graph_in_cell(subject: Subject) -> Iterator[Finding]:
     """A loss, a prediction or an event kept beyond the hook before its graph has been let go."""
-    if _only_validates(subject):
+    if only_validates(subject):
         return
     for hook in subject.hooks_named(*_HOLDERS):
         event = subject.event(hook)
@@ -49,7 +49,7 @@ def _fix(what: str, event: str) -> str:
     return f"write {what}.detach(), or keep it from after_backward on, where the event is detached"
 
 
-def _only_validates(subject: Subject) -> bool:
+def only_validates(subject: Subject) -> bool:
     """Whether a callback is told of no training batch: what is validated has no graph."""
     phases = subject.class_value("phases")
     if not isinstance(phases, (ast.Tuple, ast.List)):
@@ -158,7 +158,7 @@ _DEPTH: Final = 3
 def _kept(subject: Subject, frame: Frame, held: _Held, depth: int = 0) -> Iterator[tuple[str, ast.expr]]:
     """What a hook keeps beyond its end, in the order in which it does; names are noted on the way."""
     outside = _Outside(frame)
-    for node in _in_training(frame.method):
+    for node in in_training(frame.method):
         if isinstance(node, ast.Call):
             if isinstance(node.func, ast.Attribute) and node.func.attr in _APPENDS and outside.has(node.func):
                 yield from ((ast.unparse(node.func.value), argument) for argument in node.args[-1:])
@@ -224,7 +224,7 @@ class _Outside:
         return root is not node and isinstance(root, ast.Name) and root.id not in self._inside
 
 
-def _in_training(method: Function) -> Iterator[ast.AST]:
+def in_training(method: Function) -> Iterator[ast.AST]:
     """What of a function may run on a training batch."""
     for statement in method.body:
         yield from (statement, *within(statement, _may_train)) if _may_train(statement) else ()

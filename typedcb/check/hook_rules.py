@@ -1,39 +1,14 @@
-"""Rules about what a callback's methods count, look up and wait for."""
+"""Rules about what a callback's hooks count and wait for."""
 
 from __future__ import annotations
 
 import ast
 from typing import Final, Iterator, Optional
 
-from ..codes import BOTH_PHASES, DEVICE_SYNC, UNDECLARED
+from ..codes import BOTH_PHASES, DEVICE_SYNC
 from ..hooks import HOOKS
 from .findings import Finding, finding
-from .subject import Function, Subject, is_name, is_state, within
-
-
-def undeclared_dependency(subject: Subject) -> Iterator[Finding]:
-    """Another callback looked up: nothing says that it is attached, or that it runs before this one."""
-    for method in subject.methods:
-        for node in within(method):
-            if isinstance(node, ast.Call) and (learner := _looked_up(subject, method, node.func)):
-                kind = ast.unparse(node.args[0]) if node.args else "Other"
-                yield finding(
-                    node,
-                    UNDECLARED,
-                    f"{subject.name}.{method.name} looks up {kind} by {learner}.get, and nothing says that there is "
-                    f"one, or that it has run by then: make it a field, {kind.lower()}: {kind}, and it runs before "
-                    f"this one.",
-                )
-
-
-def _looked_up(subject: Subject, method: Function, called: ast.expr) -> Optional[str]:
-    """The learner on which a callback is looked up; None where this is no such call."""
-    if not (isinstance(called, ast.Attribute) and called.attr == "get"):
-        return None
-    of = called.value
-    on_self = isinstance(of, ast.Attribute) and of.attr == "learn" and is_name(of.value, subject.receiver(method))
-    return ast.unparse(of) if on_self or is_name(of, "learn") else None
-
+from .subject import Subject, is_name, is_state, within
 
 _PER_BATCH: Final = tuple(
     name for name, spec in HOOKS.items() if hasattr(spec.event, "index") or hasattr(spec.event, "reached")

@@ -1,28 +1,28 @@
-"""Rules about what a callback does besides its hooks' answers: to the loop, and to state that is not its own."""
+"""Rules about what a callback does besides its hooks' answers, and the loop does as well or is disturbed by."""
 
 from __future__ import annotations
 
 import ast
 from typing import Final, Iterator, Optional
 
-from ..codes import AGAINST_THE_LOOP, LIVE_WEIGHTS, MUTABLE_FIELD, SHARED_STATE
-from ..hooks import HOOKS
+from ..codes import AGAINST_THE_LOOP
 from .findings import Finding, finding
 from .source import dotted
-from .subject import Frame, Function, Subject, is_name, is_state, within
+from .subject import Frame, Subject, spelled, within
 
 _PER_STEP: Final = ("begin_batch", "after_pred", "after_loss", "after_backward", "after_step", "after_batch")
 _AT_THE_END: Final = ("after_fit", "after_cancel_train")
 
 
 def against_the_loop(subject: Subject) -> Iterator[Finding]:
-    """Backward, a step or the zeroing of gradients that the loop does as well; a mode that nobody sets back."""
+    """Backward, a step or the zeroing of gradients that the loop does as well; a fit in a fit; a mode left behind."""
     named = {name for method in subject.methods for node in ast.walk(method) if (name := _last_name(node))}
     for hook in subject.hooks:
         for frame in subject.frames(hook):
             for node in within(frame.method):
-                problem = _done_twice(hook.name, frame, node, named) or _left_behind(hook.name, node, named)
-                if problem and isinstance(node, ast.Call):
+                problem = _problem(hook.name, frame, node, named) if isinstance(node, ast.Call) else None
+                problem = problem or _for_good(node)
+                if problem and isinstance(node, (ast.stmt, ast.expr)):
                     yield finding(node, AGAINST_THE_LOOP, f"{subject.name}.{hook.name} {problem}")
 
 
@@ -30,11 +30,34 @@ def _last_name(node: ast.AST) -> str:
     return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
 
 
-def _done_twice(hook: str, frame: Frame, node: ast.AST, named: set[str]) -> Optional[str]:
-    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+def _problem(hook: str, frame: Frame, call: ast.Call, named: set[str]) -> Optional[str]:
+    """What is wrong with a call in a hook, or in a helper of it."""
+    if hook in _BETWEEN and _is_model(frame, call.func) and "eval" not in named:
+        return (
+            f"calls {ast.unparse(call.func)} in training mode: dropout is on, and batch norm takes what it is shown "
+            f"into its statistics. Write {ast.unparse(call.func)}.eval() before, and .train() after it."
+        )
+    if not isinstance(call.func, ast.Attribute):
         return None
-    of, does = dotted(node.func.value), node.func.attr
-    words = f"calls {ast.unparse(node.func)}()"
+    return (
+        _done_twice(hook, frame, call.func, named)
+        or _left_behind(hook, frame, call, named)
+        or _fit_in_fit(call.func)
+        or _scheduled_twice(frame, call.func)
+    )
+
+
+_BETWEEN: Final = ("begin_epoch", "after_epoch")
+"""Where nobody but a hook calls the model, and the model is in training mode."""
+
+
+def _is_model(frame: Frame, node: ast.expr) -> bool:
+    return spelled(frame.method, node).endswith("learn.model")
+
+
+def _done_twice(hook: str, frame: Frame, called: ast.Attribute, named: set[str]) -> Optional[str]:
+    of, does = dotted(called.value), called.attr
+    words = f"calls {ast.unparse(called)}()"
     on_opt = of.rpartition(".")[2] == "opt"
     if does == "backward" and of == f"{frame.event}.loss" and frame.event and "SkipBackward" not in named:
         return f"{words}, and the loop does so as well: leave it to the loop, or answer SkipBackward() from after_loss."
@@ -46,157 +69,54 @@ def _done_twice(hook: str, frame: Frame, node: ast.AST, named: set[str]) -> Opti
     return None
 
 
-def _left_behind(hook: str, node: ast.AST, named: set[str]) -> Optional[str]:
-    if hook in _AT_THE_END or not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+def _left_behind(hook: str, frame: Frame, call: ast.Call, named: set[str]) -> Optional[str]:
+    if hook in _AT_THE_END or not isinstance(call.func, ast.Attribute) or not _is_model(frame, call.func.value):
         return None
-    words = ast.unparse(node)
-    if node.func.attr == "eval" and dotted(node.func.value).endswith("learn.model") and "train" not in named:
-        return (
-            f"calls {words}, and nobody sets the model back: the rest of the fit would train in evaluation mode. Write "
-            f"{ast.unparse(node.func.value)}.train() when you are done; the loop's own validation sets both."
-        )
-    return None
-
-
-def live_weights(subject: Subject) -> Iterator[Finding]:
-    """A model's weights put into a cell as they are: they are the very tensors that the next step changes."""
-    for method in subject.methods:
-        receiver = subject.receiver(method)
-        for node in within(method):
-            for target, value in _kept(node, receiver):
-                weights = _weights(value)
-                if weights:
-                    yield finding(
-                        value,
-                        LIVE_WEIGHTS,
-                        f"{subject.name}.{method.name} keeps {weights} in {target}, and these are the very tensors "
-                        f"that the next step changes: keep copies, copy.deepcopy({weights}), or use SaveBest.",
-                    )
-
-
-def _kept(node: ast.AST, receiver: str) -> Iterator[tuple[str, ast.expr]]:
-    """What a statement puts into a cell or a series of the instance."""
-    if isinstance(node, ast.Assign) and is_state(node.targets[0], receiver, "value"):
-        yield ast.unparse(node.targets[0]), node.value
-    elif isinstance(node, ast.Call) and is_state(node.func, receiver, "append") and node.args:
-        yield ast.unparse(node.func).removesuffix(".append"), node.args[0]
-
-
-_SHALLOW: Final = ("dict", "tuple", "list", "copy", "copy.copy", "OrderedDict")
-
-
-def _weights(value: ast.expr) -> Optional[str]:
-    """The call that gives a model's own tensors, also in a copy of the container alone; None where this is none."""
-    if not isinstance(value, ast.Call):
+    if not (call.func.attr == "eval" and "train" not in named) and not _is_train_false(call, frame):
         return None
-    if isinstance(value.func, ast.Attribute):
-        if value.func.attr == "state_dict":
-            return ast.unparse(value)
-        if value.func.attr == "copy" and not value.args:
-            return _weights(value.func.value)
-        if value.func.attr in ("parameters", "named_parameters", "buffers") and not value.args:
-            return ast.unparse(value)
-    is_shallow = dotted(value.func) in _SHALLOW and len(value.args) == 1
-    return _weights(value.args[0]) if is_shallow else None
+    return (
+        f"calls {ast.unparse(call)}, and nobody sets the model back: the rest of the fit would train in evaluation "
+        f"mode. Write {ast.unparse(call.func.value)}.train() when you are done; the loop's own validation sets both."
+    )
 
 
-_GROWS: Final = (
-    "append",
-    "extend",
-    "insert",
-    "appendleft",
-    "setdefault",
-    "popitem",
-    "sort",
-    "reverse",
-    "add",
-    "update",
-)
-_OF_A_TENSOR: Final = ("Tensor", "Parameter", "ndarray")
+def _is_train_false(call: ast.Call, frame: Frame) -> bool:
+    """Whether this is `train(False)`, and the method does not call `train` otherwise."""
+    switches = [
+        node.args
+        for node in within(frame.method)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "train"
+    ]
+    return isinstance(call.func, ast.Attribute) and call.func.attr == "train" and all(map(_is_false, switches))
 
 
-def shared_state(subject: Subject) -> Iterator[Finding]:
-    """A global, or an attribute of the class, that a method changes: all instances and all fits have the same one."""
-    classes = {owner.node.name for owner in subject.lineage}
-    for method in subject.methods:
-        outer = {name for node in within(method) if isinstance(node, (ast.Global, ast.Nonlocal)) for name in node.names}
-        for node in within(method):
-            name = _outer(node, outer) or _of_class(subject, method, node, classes) or _of_module(subject, method, node)
-            if name and isinstance(node, (ast.stmt, ast.expr)):
-                yield finding(
-                    node,
-                    SHARED_STATE,
-                    f"{subject.name}.{method.name} changes {name}, which all instances share, and which no fit resets "
-                    f"and no checkpoint has: make it a cell, or series() for a history.",
-                )
+def _is_false(arguments: list[ast.expr]) -> bool:
+    return bool(arguments) and isinstance(arguments[0], ast.Constant) and arguments[0].value is False
 
 
-def _outer(node: ast.AST, names: set[str]) -> Optional[str]:
-    is_set = isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id in names
-    return node.id if is_set and isinstance(node, ast.Name) else None
+_ALONE: Final = ("fit", "fit_one_cycle", "lr_find", "validate", "predict", "add", "remove")
+"""What a learner does outside of any fit alone."""
 
 
-def _of_class(subject: Subject, method: Function, node: ast.AST, classes: set[str]) -> Optional[str]:
-    if not (isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)):
+def _fit_in_fit(called: ast.Attribute) -> Optional[str]:
+    if called.attr not in _ALONE or not dotted(called.value).endswith("self.learn"):
         return None
-    receiver = subject.receiver(method)
-    on_class = isinstance(node.value, ast.Name) and node.value.id in classes
-    on_type = receiver and ast.unparse(node.value) in (f"type({receiver})", f"{receiver}.__class__")
-    return ast.unparse(node) if on_class or on_type else None
+    return (
+        f"calls {ast.unparse(called)} while a fit is under way, which the learner refuses: do this when fit has "
+        f"returned."
+    )
 
 
-def _of_module(subject: Subject, method: Function, node: ast.AST) -> Optional[str]:
-    """The list, dict or set of the file that a hook changes in place."""
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _GROWS:
-        target: ast.expr = node.func.value
-    elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
-        target = node.value
-    else:
+def _scheduled_twice(frame: Frame, called: ast.Attribute) -> Optional[str]:
+    of = spelled(frame.method, called.value)
+    if called.attr != "step" or not of.endswith(".scheduler.value") or of.count(".") < 3:  # its own is its own affair
         return None
-    is_hook = method.name in HOOKS or bool(subject.receiver(method))
-    is_own = isinstance(target, ast.Name) and target.id in subject.definition.module.containers
-    inner = {name.id for name in ast.walk(method) if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)}
-    return target.id if is_hook and is_own and isinstance(target, ast.Name) and target.id not in inner else None
+    return f"calls {ast.unparse(called)}(), and its TorchScheduler does so as well: leave it to that."
 
 
-def changed_in_place(subject: Subject) -> Iterator[Finding]:
-    """What a field or a cell holds, changed in place: no reset brings back what it was."""
-    for method in subject.methods:
-        receiver = subject.receiver(method)
-        for node in within(method) if receiver else ():
-            target = _target_of_change(node)
-            words = ast.unparse(target) if target is not None else ""
-            if target is not None and isinstance(node, ast.expr) and _is_kept_whole(subject, target, receiver):
-                yield finding(
-                    node,
-                    MUTABLE_FIELD,
-                    f"{subject.name}.{method.name} changes {words} in place, and no reset brings back what it was: "
-                    f"keep it in a Cell, and set its value to a new one; or in series(), for a history.",
-                )
-
-
-def _target_of_change(node: ast.AST) -> Optional[ast.expr]:
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-        does = node.func.attr
-        in_place = does.endswith("_") and not does.endswith("__") and does != "requires_grad_"
-        return node.func.value if in_place or does in _GROWS[:8] else None
-    if isinstance(node, ast.Subscript) and isinstance(node.ctx, (ast.Store, ast.Del)):
-        return node.value
-    return None
-
-
-def _is_kept_whole(subject: Subject, target: ast.expr, receiver: str) -> bool:
-    """Whether this is a tensor that is a field, or what a cell holds that is no tensor."""
-    if not isinstance(target, ast.Attribute):
-        return False
-    if is_name(target.value, receiver):
-        return subject.kind_of_field(target.attr) in _OF_A_TENSOR
-    if target.attr == "value" and isinstance(target.value, ast.Attribute) and is_name(target.value.value, receiver):
-        return subject.kind_of_field(target.value.attr) == "Cell" and not _holds_tensor(subject, target.value.attr)
-    return False
-
-
-def _holds_tensor(subject: Subject, field: str) -> bool:
-    annotation = subject.annotation(field)
-    held = annotation.slice if isinstance(annotation, ast.Subscript) else None
-    return held is not None and any(name in ast.unparse(held) for name in _OF_A_TENSOR)
+def _for_good(node: ast.AST) -> Optional[str]:
+    """What is wrong with gradients switched off by a statement, and not for the length of a `with` block."""
+    call = node.value if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) else None
+    if call is None or dotted(call.func) != "torch.set_grad_enabled" or not _is_false(call.args):
+        return None
+    return f"calls {ast.unparse(call)} for the rest of the fit: write with torch.no_grad(), around what needs none."

@@ -12,32 +12,31 @@ from typing_extensions import override
 
 from ..codes import chosen
 from .answer_rules import illegal_answer, illegal_cancel, unused_answer, unused_with
-from .class_rules import (
-    defined_twice,
-    mutable_field,
-    no_super,
-    not_frozen,
-    phases_and_order,
-    self_assignment,
-    unknown_hook,
-    unknown_setting,
-)
+from .class_rules import mutable_field, not_frozen, phases_and_order, self_assignment, unknown_setting
+from .dependency_rules import undeclared_dependency
 from .event_rules import dead_condition, event_assignment, wrong_time
 from .findings import Finding
 from .graph_rule import graph_in_cell
-from .hook_rules import both_phases, device_sync, undeclared_dependency
-from .loop_rules import against_the_loop, changed_in_place, live_weights, shared_state
+from .hook_rules import both_phases, device_sync
+from .loop_rules import against_the_loop
+from .lost_graph_rule import graph_lost
+from .method_rules import defined_twice, misplaced_hook, no_super, own_init, unfilled_parameter, unknown_hook
 from .notebook import Notebook, is_notebook
+from .optimizer_rules import dead_setting, gradients, new_weights
 from .source import Definition, Find, Module, Sources, below, first_of, importable, own_package
+from .state_rules import changed_in_place, live_weights, shared_state
 from .subject import Subject
 
 RULES: Final[tuple[Callable[[Subject], Iterator[Finding]], ...]] = (
     unknown_hook,
+    misplaced_hook,
+    unfilled_parameter,
     unknown_setting,
     phases_and_order,
     defined_twice,
     no_super,
     not_frozen,
+    own_init,
     self_assignment,
     mutable_field,
     changed_in_place,
@@ -50,7 +49,11 @@ RULES: Final[tuple[Callable[[Subject], Iterator[Finding]], ...]] = (
     wrong_time,
     dead_condition,
     graph_in_cell,
+    graph_lost,
     live_weights,
+    new_weights,
+    gradients,
+    dead_setting,
     against_the_loop,
     undeclared_dependency,
     both_phases,

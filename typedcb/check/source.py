@@ -15,7 +15,9 @@ import attrs
 from typing_extensions import TypeAlias
 
 _CALLBACK: Final = "typedcb.callback.Callback"
-_CONTAINERS: Final = ("list", "dict", "set", "defaultdict", "collections.defaultdict", "deque", "collections.deque")
+_CONTAINERS: Final = (
+    "list", "dict", "set", "defaultdict", "collections.defaultdict", "deque", "collections.deque", "Cell", "Series",
+)  # fmt: skip
 _MAX_STEPS: Final = 40  # imports and aliases may go round in a circle
 
 
@@ -112,7 +114,7 @@ class Module:
             self.aliases[target.id] = value
 
     def _note_container(self, statement: ast.stmt) -> None:
-        """Takes note of a list, dict or set that the file itself has."""
+        """Takes note of a list, dict, set or cell that the file itself has."""
         value = statement.value if isinstance(statement, (ast.Assign, ast.AnnAssign)) else None
         targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
         if isinstance(value, (ast.List, ast.Dict, ast.Set)) or dotted(getattr(value, "func", None)) in _CONTAINERS:

@@ -224,6 +224,25 @@ def is_name(node: Optional[ast.AST], name: str) -> TypeGuard[ast.Name]:
     return isinstance(node, ast.Name) and node.id == name
 
 
+def last_value(method: ast.AST, name: ast.Name) -> ast.expr:
+    """What a name stands for where it is read: what was assigned to it last above; itself where nothing was."""
+    above = [
+        (node.lineno, node.value)
+        for node in within(method)
+        if isinstance(node, ast.Assign) and node.lineno < name.lineno and is_name(node.targets[0], name.id)
+    ]
+    return max(above, key=lambda found: found[0])[1] if above else name
+
+
+def spelled(method: ast.AST, node: Optional[ast.AST]) -> str:
+    """A name as it is written, such as `self.learn.model`; of one that stands for such a name, that one."""
+    root = node
+    while isinstance(root, ast.Attribute):
+        root = root.value
+    known = dotted(last_value(method, root)) if isinstance(root, ast.Name) else ""
+    return f"{known}{dotted(node).removeprefix(root.id)}" if known and isinstance(root, ast.Name) else dotted(node)
+
+
 def is_state(node: ast.expr, receiver: str, last: str) -> bool:
     """Whether this is `self.something.value`, or another last attribute."""
     if not (isinstance(node, ast.Attribute) and node.attr == last and isinstance(node.value, ast.Attribute)):

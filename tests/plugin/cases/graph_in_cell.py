@@ -6,7 +6,19 @@ from typing import Any, ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor
 
-from typedcb import AfterBackward, AfterLoss, AfterPred, AnyCallback, Callback, Cell, LossEvent, Phase, Series, cell, series
+from typedcb import (
+    AfterBackward,
+    AfterLoss,
+    AfterPred,
+    AnyCallback,
+    Callback,
+    Cell,
+    LossEvent,
+    Phase,
+    Series,
+    cell,
+    series,
+)
 
 P = TypeVar("P")
 

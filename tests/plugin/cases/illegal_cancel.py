@@ -33,7 +33,7 @@ class Raises(AnyCallback):
         except (ValueError, Cancel):
             pass
         try:
-            raise CancelTrain()
+            raise CancelTrain()  # typedcb-unused-answer
         except Exception:
             pass
         else:

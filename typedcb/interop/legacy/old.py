@@ -14,8 +14,8 @@ from typing_extensions import TypeAlias, TypeIs
 from ...callback import AnyLearnerCallback, is_callback
 from ...cell import Cell, cell
 from ...errors import CallbackError
+from ...naming import name_problem
 from ...outcomes import Cancel
-from ...rules import name_problem
 from .standin import StandIn
 
 Old: TypeAlias = Any
