@@ -275,6 +275,8 @@ class Trouble(AnyCallback):
             return
         if self.how == "raises":
             raise ValueError("bad luck")
+        if self.how == "words":
+            raise RuntimeError("[/gloo/pair.cc:1] Connection closed by peer, says the server that it asks")
         if self.how == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
         if self.how == "stuck":

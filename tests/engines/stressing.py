@@ -51,6 +51,7 @@ def ways_to_fail() -> None:
     print("a rank fails; all end, and say whose failure it was")  # noqa: T201  # the report
     for how, words in (
         ("raises", "PeerError: rank 1 failed in Trouble.after_loss, epoch 0, batch 3, train: ValueError: bad luck"),
+        ("words", "PeerError: rank 1 failed in Trouble.after_loss, epoch 0, batch 3, train: RuntimeError: [/gloo/pair"),
         ("undeclared", "rank 1 failed in Trouble.after_loss, epoch 0, batch 3, train: HookError"),
         ("killed", "PeerError: rank 1 ended without a word"),
         ("differs", "EngineError: the ranks differ in the callbacks"),

@@ -18,6 +18,7 @@ import msgspec
 import torch.distributed as dist
 
 from ..errors import PeerError
+from .lost import is_lost
 from .processes import LostError, Processes, polls
 
 _FAILED: Final = "failed"
@@ -27,16 +28,6 @@ _GRACE: Final = 6.0
 
 _LOOKS: Final = 0.5
 """Every how many seconds a rank looks whether the roll is called."""
-
-_LOST: Final = (
-    "gloo",
-    "Connection closed by peer",
-    "Connection reset by peer",
-    "Broken pipe",
-    "Socket Timeout",
-    "Timed out waiting",
-)
-"""What stands in the errors of collectives that another rank takes no part in; gloo's have no class of their own."""
 
 
 class _Failure(msgspec.Struct, frozen=True):
@@ -88,7 +79,7 @@ class Failures:
             failure = self._failure or _Failure(
                 (0,), f"rank 0, which holds the store of the processes, is gone ({gone})"
             )
-            self._told = self._peer_error(failure, error) if _is_lost(error) else error
+            self._told = self._peer_error(failure, error) if is_lost(error) else error
         finally:
             self._processes.abandon()
         return self._told
@@ -104,7 +95,7 @@ class Failures:
                     self._failure = msgspec.json.decode(store.get(_FAILED), type=_Failure)
 
     def _found(self, error: BaseException) -> BaseException:
-        lost = _is_lost(error)
+        lost = is_lost(error)
         if not lost and not isinstance(error, SystemExit):  # SIGTERM, from whoever ends all processes
             place = f" {where}" if (where := _place(error)) else ""
             rank = self._processes.rank
@@ -168,10 +159,3 @@ def _place(error: BaseException) -> str:
     """Where an error happened, as `errors.place` has noted it."""
     notes: list[str] = getattr(error, "__notes__", [])
     return next((note.removeprefix("typedcb: ") for note in notes if note.startswith("typedcb: ")), "")
-
-
-def _is_lost(error: BaseException) -> bool:
-    """Whether an error says no more than that another rank does not answer."""
-    if isinstance(error, (dist.DistError, LostError)):
-        return True
-    return isinstance(error, RuntimeError) and any(word in str(error) for word in _LOST)
