@@ -12,7 +12,7 @@ What is where, and which way imports go (a module imports only from lines above 
     check                   mistakes that no type checker sees, found in the source
     answers                 what a callback's hooks may answer, read from their return types
     dispatch, attach        callbacks become a plan, and an event is folded through it
-    agreement               what several processes decide together
+    agreement, identity     what several processes decide together; what tells callbacks apart
     cursor, scopes, batches where a pass is; a batch as types; with losses, optimizer and stages
     turns                   turns of objectives within a batch
     data, device, engine    what a loop is fed with, and what it computes on

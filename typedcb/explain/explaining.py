@@ -17,6 +17,7 @@ from ..cell import State, View
 from ..dispatch import overrides
 from ..errors import CallbackError
 from ..hooks import HOOKS, HookSpec
+from ..identity import names_of
 from ..several import as_tuple
 from .facts import Explained, ExplainedCell, ExplainedHook, Explanation, Need
 
@@ -101,17 +102,6 @@ def _sound(given: Sequence[object]) -> tuple[list[SomeCallback], list[str]]:
         except CallbackError as error:
             refused.append(str(error))
     return sound, refused
-
-
-def names_of(callbacks: Sequence[SomeCallback]) -> dict[int, str]:
-    """What callbacks are called, by id: `SmoothLoss`, `SmoothLoss#2`."""
-    names: dict[int, str] = {}
-    counts: dict[str, int] = {}
-    for callback in callbacks:
-        plain = type(callback).__name__
-        counts[plain] = counts.get(plain, 0) + 1
-        names[id(callback)] = plain if counts[plain] == 1 else f"{plain}#{counts[plain]}"
-    return names
 
 
 def _callback(place: int, running: Sequence[SomeCallback], names: Mapping[int, str], order: Sequence[int]) -> Explained:

@@ -10,11 +10,11 @@ from typing import Optional, Protocol, Sequence, cast
 
 import torch
 from torch import nn
-from typing_extensions import TypeAlias
 
 from ..attach import own_states
 from ..callback import SomeCallback
 from ..cell import Series, State
+from ..identity import Key, keys_of
 from ..randomness import saves_itself
 from ..store import Stored
 from ..trained import differing_tensors, tensors_of
@@ -22,20 +22,11 @@ from ..tree import Tree
 from ..values import OwnState, declared, made, shown, taken
 from .subject import HasState, objectives_of
 
-Key: TypeAlias = tuple[str, int]
-"""A callback: its class, and its place among the instances of that class."""
-
 
 def stateful(callbacks: Sequence[SomeCallback]) -> dict[Key, SomeCallback]:
     """The callbacks that have something to save."""
-    found: dict[Key, SomeCallback] = {}
-    counts: dict[str, int] = {}
-    for callback in callbacks:
-        name = type(callback).__qualname__.rpartition("<locals>.")[2]
-        place = counts[name] = counts.get(name, -1) + 1
-        if saved_states(callback):
-            found[name, place] = callback
-    return found
+    keyed = zip(keys_of(callbacks), callbacks, strict=True)
+    return {key: callback for key, callback in keyed if saved_states(callback)}
 
 
 def everybody(learner: HasState) -> dict[tuple[str, Key], SomeCallback]:

@@ -27,6 +27,7 @@ from ..dispatch import E, Listeners, overrides
 from ..errors import TraceWarning
 from ..events import AfterFit, Cancelled, Failed
 from ..hooks import HOOKS, HookSpec
+from ..identity import names_of
 from ..needs import HasModelAndOpt
 from ..outcomes import Cancel
 from ..tree import dtype_name
@@ -175,7 +176,7 @@ class Recorder:
         self._owner = owner
         self._learn = learn
         self._options = options
-        self._names = names_of(callbacks)
+        self._names = _names(callbacks)
         self._callbacks = tuple(callbacks)
         self._index_of = {id(callback): index for index, callback in enumerate(callbacks)}
         self._open_writer = writer
@@ -428,18 +429,15 @@ class Recorder:
         return self._summarize(value)
 
 
-def names_of(callbacks: Sequence[SomeCallback]) -> dict[int, str]:
+def _names(callbacks: Sequence[SomeCallback]) -> dict[int, str]:
     """What callbacks and their cells are called, by id: `SmoothLoss`, `SmoothLoss#2`, `SmoothLoss#2.mean`."""
-    found: dict[int, str] = {}
-    counts: dict[str, int] = {}
-    for callback in callbacks:
-        plain = type(callback).__qualname__.rpartition("<locals>.")[2]
-        counts[plain] = counts.get(plain, 0) + 1
-        name = plain if counts[plain] == 1 else f"{plain}#{counts[plain]}"
-        found[id(callback)] = name
-        for field, state in own_states(callback).items():
-            found[id(state)] = f"{name}.{field}"
-    return found
+    names = names_of(callbacks)
+    cells = {
+        id(state): f"{names[id(callback)]}.{field}"
+        for callback in callbacks
+        for field, state in own_states(callback).items()
+    }
+    return {**names, **cells}
 
 
 def _end_of_fit(event: AfterFit, seconds: float) -> End:
