@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
+import attrs
+
 from ..events import AfterPred
 from ..hosted import EVERYTHING, Host
 from ..outcomes import CancelBatch, CancelEpoch, CancelTrain, SkipBackward, SkipStep, SkipValidate, SkipZeroGrad
@@ -129,3 +131,18 @@ KERAS_CALLBACK: Final = Host(
     dict.fromkeys(EVERYTHING, "Derive the model from TypedModel, a mixin for Keras's models."),
 )
 """A model without our mixin: of a batch its callbacks see numbers alone, and of an error they do not hear."""
+
+IGNITE_SEVERAL: Final = Host(
+    "Ignite's engine over several processes", LIGHTNING_SEVERAL.answers, LIGHTNING_SEVERAL.advice
+)
+"""Ignite over several processes: what one process decides alone, the others do not hear of."""
+
+IGNITE_ENGINE_SEVERAL: Final = both(
+    IGNITE_ENGINE, attrs.evolve(IGNITE_SEVERAL, name="Ignite's engine with a step function of its own, over processes")
+)
+"""The same with a step function of the user's."""
+
+SKORCH_SEVERAL: Final = Host(
+    "skorch's NeuralNet with TypedNet over several processes", LIGHTNING_SEVERAL.answers, LIGHTNING_SEVERAL.advice
+)
+"""skorch over several processes: what one process decides alone, the others do not hear of."""

@@ -27,10 +27,11 @@ from ..extras import require
 from ..hosted import Hostable, Hosted
 from ..state import OnMismatch
 from .hosting import PAIRS, BatchFormat, Hosting
-from .hosts import IGNITE, IGNITE_ENGINE
+from .hosts import IGNITE, IGNITE_ENGINE, IGNITE_ENGINE_SEVERAL, IGNITE_SEVERAL
 
 require("ignite", extra="ignite")
 
+from ignite.distributed import get_world_size  # noqa: E402
 from ignite.engine import Engine, Events  # noqa: E402
 from ignite.utils import convert_tensor  # noqa: E402
 
@@ -82,6 +83,8 @@ class IgniteCallbacks(Hosting[X, Y, P], Generic[X, Y, P]):
         self._epoch_runs = False
         self._valid_runs = False
         self._interrupted = False
+        self._foreign = False
+        self._error: Optional[BaseException] = None
         self._index = 0
         self._valid_index = 0
 
@@ -117,6 +120,7 @@ class IgniteCallbacks(Hosting[X, Y, P], Generic[X, Y, P]):
             )
         if gradient_accumulation_steps < 1:
             raise ValueError(f"gradient_accumulation_steps is {gradient_accumulation_steps}, and has to be at least 1.")
+        self._see_inside()
         self._step = _Steps(model, opt, loss_func, device, non_blocking, gradient_accumulation_steps)
         engine = Engine(self._train_step)
         self._take(engine, model, opt)
@@ -141,7 +145,7 @@ class IgniteCallbacks(Hosting[X, Y, P], Generic[X, Y, P]):
         if engine is None:
             engine = Engine(self._valid_step)
         else:
-            self._hosted_by(IGNITE_ENGINE)
+            self._see_inside(foreign=True)
             engine.add_event_handler(Events.ITERATION_STARTED, self._valid_started)
             engine.add_event_handler(Events.ITERATION_COMPLETED, self._valid_completed)
         engine.add_event_handler(Events.STARTED, self._begin_validation)
@@ -160,10 +164,16 @@ class IgniteCallbacks(Hosting[X, Y, P], Generic[X, Y, P]):
             CallbackError: A callback listens to what happens inside a step function, or would cancel its batch.
             LoopError: There is a trainer already.
         """
-        self._hosted_by(IGNITE_ENGINE)
+        self._see_inside(foreign=True)
         self._take(engine, model, opt)
         engine.add_event_handler(Events.ITERATION_STARTED, self._started)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._completed)
+
+    def _see_inside(self, *, foreign: bool = False) -> None:
+        """Refuses what cannot be hosted: in a step function that is not ours, and over several processes."""
+        self._foreign = self._foreign or foreign
+        alone, several = (IGNITE_ENGINE, IGNITE_ENGINE_SEVERAL) if self._foreign else (IGNITE, IGNITE_SEVERAL)
+        self._hosted_by(several if get_world_size() > 1 else alone)
 
     def _take(self, engine: Engine, model: nn.Module, opt: Optimizer) -> None:
         if self._engine is not None:
@@ -181,16 +191,27 @@ class IgniteCallbacks(Hosting[X, Y, P], Generic[X, Y, P]):
             engine.remove_event_handler(self._epoch_completed, Events.EPOCH_COMPLETED)
             engine.add_event_handler(Events.EPOCH_COMPLETED, self._epoch_completed)
             self._interrupted = False
+            self._error = None
+            if Events.EXCEPTION_RAISED in vars(engine)["_event_handlers"]:  # one of which may keep it to itself
+                engine.add_event_handler(Events.EXCEPTION_RAISED, self._failed)
             try:
                 state: object = run(*args, **kwargs)
             except BaseException as error:
                 self._end(error)
                 raise
-            if not self._interrupted:
-                self._end(early=_early(engine))
+            finally:
+                if engine.has_event_handler(self._failed, Events.EXCEPTION_RAISED):
+                    engine.remove_event_handler(self._failed, Events.EXCEPTION_RAISED)
+            self._end_run(engine)
             return state
 
         setattr(engine, "run", run_and_end)  # noqa: B010  # a method, for a checker, is not assigned to
+
+    def _end_run(self, engine: Engine) -> None:
+        if self._error is not None:
+            self._end(self._error)
+        elif not self._interrupted:
+            self._end(early=_early(engine))
 
     # ------------------------------------------------------------------------------------------- the fit and its epochs
 
@@ -211,6 +232,7 @@ class IgniteCallbacks(Hosting[X, Y, P], Generic[X, Y, P]):
         if self._model is None or self._opt is None:
             raise LoopError("the engine runs, and has no model.")
         self._epoch_runs = self._valid_runs = False
+        self._see_inside()
         fit = self._begin(self._model, self._opt, _n_epochs(engine), engine.state.epoch)
         if fit.cancelled:
             engine.terminate()
@@ -242,6 +264,9 @@ class IgniteCallbacks(Hosting[X, Y, P], Generic[X, Y, P]):
             self._end_epoch(engine.state.epoch - 1)
             if fit.cancelled:
                 engine.terminate()
+
+    def _failed(self, engine: Engine, error: BaseException) -> None:
+        self._error = error
 
     def _interrupt(self, engine: Engine) -> None:
         self._interrupted = True

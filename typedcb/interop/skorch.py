@@ -11,9 +11,11 @@ skorch's callbacks see neither the prediction nor the loss before a batch is ove
 
 from __future__ import annotations
 
+import copy
 from typing import Any, Final, Generic, Iterable, Optional, Sequence, Sized, cast
 
 import torch
+import torch.distributed
 from torch import Tensor, autograd
 from torch.optim import LBFGS
 from typing_extensions import Self, TypeIs, override
@@ -25,7 +27,7 @@ from ..hosted import Hostable, Hosted
 from ..stages import BACKWARD, LOSS
 from ..state import OnMismatch
 from .hosting import Hosting
-from .hosts import SKORCH
+from .hosts import SKORCH, SKORCH_SEVERAL
 
 require("skorch", extra="skorch")
 
@@ -94,6 +96,10 @@ class SkorchCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
         """The arguments that it was made with."""
         return {"callbacks": self.callbacks, "on_mismatch": self.on_mismatch}
 
+    def __sklearn_clone__(self) -> Self:
+        """A copy with callbacks of its own, which know each other as these do; scikit-learn would copy each alone."""
+        return type(self)(copy.deepcopy(self.callbacks), self.on_mismatch)
+
     @override
     def on_train_begin(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Refuses a net whose steps are not ours."""
@@ -148,6 +154,8 @@ class SkorchCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
             n_epochs: How many epochs are to run, after those that a loaded state has had.
         """
         _check_net(net)
+        several = torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1
+        self._hosted_by(SKORCH_SEVERAL if several else SKORCH)
         self._epoch = self._epochs_waiting()
         return not self._begin(net.module_, net.optimizer_, self._epoch + n_epochs, self._epoch).cancelled
 
@@ -373,10 +381,13 @@ def _check_net(net: TypedNet) -> None:
             raise CallbackError(
                 f"{kind.__name__}.{name} hides that of TypedNet: derive as {_NOT_TYPED}, and leave it alone."
             )
-    if kind.train_step_single is not NeuralNet.train_step_single:
-        raise CallbackError(
-            f"{kind.__name__}.train_step_single would not be called: put its work into infer or get_loss."
-        )
+    for name in ("train_step", "train_step_single", "validation_step", "run_single_epoch", "_step_optimizer"):
+        owner = next(one for one in kind.__mro__ if name in vars(one) and one is not TypedNet)
+        if owner is not NeuralNet:
+            raise CallbackError(
+                f"{owner.__name__}.{name} would not be called: TypedNet has it otherwise. Put its work into infer or "
+                f"get_loss, which TypedNet calls."
+            )
     if isinstance(net.optimizer_, LBFGS):
         raise LoopError("LBFGS runs a batch several times in one step, and a typed callback hears of each batch once.")
 

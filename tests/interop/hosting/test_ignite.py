@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Optional
 
 import pytest
 import torch
 from driving import Loader, driver
 from five import TASK
-from recording import At, Recorder, answering
+from recording import At, Recorder, answering, raising
 from torch.optim import LBFGS
 
-from typedcb import AnyCallback, BeginBatch, CallbackError, Cancelled, CancelTrain, Completed, LoopError
-from typedcb.callbacks import AvgStats, GradientClip, SmoothLoss
+from typedcb import (
+    AnyCallback,
+    BeginBatch,
+    CallbackError,
+    CancelEpoch,
+    Cancelled,
+    CancelTrain,
+    Completed,
+    Failed,
+    LoopError,
+)
+from typedcb.callbacks import AvgStats, EarlyStopping, GradientClip, SmoothLoss
 
 
 @pytest.fixture(autouse=True)
@@ -169,3 +180,80 @@ def test_a_cancelled_fit_can_be_followed_by_another() -> None:
     assert isinstance(hosting.outcome, Cancelled)
     assert hosting.outcome.cancel.reason == "no more"
     assert len(told.of("after_batch")) == 5
+
+
+@pytest.mark.parametrize("swallows", [True, False])
+def test_an_error_that_a_handler_keeps_to_itself_has_failed_the_fit(swallows: bool) -> None:
+    error = ValueError("oops")
+    hosting = host(told := Recorder(), At("after_loss", raising(error), epoch=1, index=2))
+    trainer = engines(hosting)
+    from ignite.engine import Events  # noqa: PLC0415
+
+    @trainer.on(Events.EXCEPTION_RAISED)  # type: ignore[untyped-decorator]
+    def _handle(engine: Any, raised: BaseException) -> None:
+        if not swallows:
+            raise raised
+
+    with contextlib.nullcontext() if swallows else pytest.raises(ValueError, match="oops"):
+        trainer.run(Loader(TASK.train), max_epochs=3)
+    assert told.hooks[-1] == "after_fit"
+    assert isinstance(hosting.outcome, Failed)
+    assert hosting.outcome.error is error
+
+
+def test_an_epoch_that_others_end_without_its_completion_has_no_end() -> None:
+    hosting = host(told := Recorder())
+    trainer = engines(hosting)
+    from ignite.engine import Events  # noqa: PLC0415
+
+    trainer.add_event_handler(
+        Events.ITERATION_COMPLETED(once=2), lambda: trainer.terminate_epoch(skip_epoch_completed=True)
+    )
+    trainer.run(Loader(TASK.train), max_epochs=2)
+    assert [event.epoch for event in told.of("begin_epoch")] == [0, 1]
+    assert [event.epoch for event in told.of("after_epoch")] == [1]
+    assert len(told.of("after_batch")) == 7
+    assert isinstance(hosting.outcome, Completed)
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_an_engine_of_another_kind_trains_as_it_does_alone(
+    deterministic: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ignite.engine import DeterministicEngine, Engine  # noqa: PLC0415
+
+    if not deterministic:  # the other way to run, without generators
+        monkeypatch.setattr(Engine, "interrupt_resume_enabled", False)
+    drawn: list[list[Any]] = []
+    for hosted in (False, True):
+        numbers: list[Any] = []
+        kind = DeterministicEngine if deterministic else Engine
+        engine = kind(lambda engine, batch, numbers=numbers: numbers.append(torch.rand(()).item()))
+        engine.logger.disabled = True
+        if hosted:
+            model = TASK.model()
+            host(Doubles()).attach(engine, model, TASK.opt(model.parameters()))
+        torch.manual_seed(1)
+        engine.run(Loader(TASK.train), max_epochs=2, **({"epoch_length": 5} if deterministic else {}))
+        drawn.append(numbers)
+    assert drawn[0] == drawn[1]
+
+
+def test_over_several_processes_what_one_would_decide_alone_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver("ignite")
+    monkeypatch.setattr("typedcb.interop.ignite.get_world_size", lambda: 2)
+    engines(host(SmoothLoss())).run(Loader(TASK.train), max_epochs=1)
+    stats = AvgStats()
+    with pytest.raises(CallbackError, match=r"EarlyStopping\.after_epoch may answer CancelTrain.*several processes"):
+        engines(host(stats, EarlyStopping(stats.valid_loss, mode="min", patience=1)))
+    model = TASK.model()
+    from ignite.engine import Engine  # noqa: PLC0415
+
+    with pytest.raises(CallbackError, match=r"Stops\.begin_epoch may answer CancelEpoch.*over processes"):
+        host(Stops()).attach(Engine(lambda engine, batch: None), model, TASK.opt(model.parameters()))
+
+
+@dataclass(frozen=True)
+class Stops(AnyCallback):
+    def begin_epoch(self, event: object, /) -> Optional[CancelEpoch]:
+        return None

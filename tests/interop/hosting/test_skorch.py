@@ -14,8 +14,8 @@ from recording import At, Recorder, answering
 from torch import nn
 from torch.optim import LBFGS
 
-from typedcb import CallbackError, CancelBatch, CancelEpoch, Cancelled, CancelTrain, LoopError
-from typedcb.callbacks import AvgStats, SmoothLoss
+from typedcb import CallbackError, CancelBatch, CancelEpoch, Cancelled, CancelTrain, Completed, LoopError
+from typedcb.callbacks import AvgStats, EarlyStopping, SmoothLoss
 
 X = torch.zeros(1)
 
@@ -128,3 +128,67 @@ def test_an_epoch_that_is_left_out_or_cut_short_does_no_harm_to_skorchs_callback
     net.fit(torch.randn(40, 4), torch.randn(40, 1))
     assert isinstance(hosting.outcome, Cancelled)
     assert [row.get("train_batch_count") for row in net.history] == [None, 1, 4]
+
+
+@pytest.mark.parametrize("name", ["train_step", "validation_step", "run_single_epoch", "train_step_single"])
+def test_a_step_that_the_mixin_would_hide_is_refused(name: str) -> None:
+    from skorch import NeuralNet  # noqa: PLC0415
+
+    net = net_of(TASK, host(SmoothLoss()))
+    theirs = type("Theirs", (NeuralNet,), {name: lambda self, *args, **kwargs: None})
+    net.__class__ = type("Net", (type(net), theirs), {})
+    with pytest.raises(CallbackError, match=rf"Theirs\.{name} would not be called.*infer or get_loss"):
+        net.fit(X, X)
+
+
+def test_callbacks_of_a_clone_know_each_other() -> None:
+    from sklearn.base import clone  # noqa: PLC0415
+
+    stats = AvgStats()
+    net = net_of(TASK, host(stats, EarlyStopping(stats.valid_loss, mode="min", patience=1, min_delta=10.0)))
+    [other] = clone(net).fit(X, X).callbacks
+    assert isinstance(other.outcome, Cancelled)
+    assert other.get(AvgStats) is not stats
+
+
+def test_a_search_over_a_grid_fits_with_callbacks_of_its_own() -> None:
+    from sklearn.model_selection import GridSearchCV  # noqa: PLC0415
+
+    x, y = torch.randn(40, 4).numpy(), torch.randn(40, 1).numpy()
+    found: list[Any] = []
+    for mixin in (True, False):
+        from skorch import NeuralNetRegressor  # noqa: PLC0415
+
+        base: Any = type("Net", (typed().__bases__[0], NeuralNetRegressor), {}) if mixin else NeuralNetRegressor
+        hosting = host(told := Recorder(), AvgStats())
+        torch.manual_seed(3)
+        net = base(
+            nn.Linear(4, 1), max_epochs=3, verbose=0, train_split=None, callbacks=[hosting] if mixin else [],
+        )  # fmt: skip
+        search = GridSearchCV(net, {"lr": [0.01, 0.1]}, cv=2, scoring="neg_mean_squared_error", refit=True)
+        search.fit(x, y)
+        assert told.hooks == [], "the net itself is not fitted"
+        found.append((search.best_params_, search.cv_results_["mean_test_score"].tolist()))
+        if mixin:
+            [theirs] = search.best_estimator_.callbacks
+            assert isinstance(theirs.outcome, Completed)
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("mixin", [True, False])
+def test_a_warm_start_goes_on_with_the_weights(mixin: bool) -> None:
+    told = Recorder()
+    net = net_of(TASK, *([host(told)] if mixin else []), mixin=mixin, warm_start=True).fit(X, X).fit(X, X)
+    straight = net_of(TASK.count(n_epochs=6), mixin=False).fit(X, X)
+    ours, theirs = (list(one.module_.parameters()) for one in (net, straight))
+    assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
+    assert [event.n_epochs for event in told.of("begin_fit")] == [3, 3] * mixin
+
+
+def test_over_several_processes_what_one_would_decide_alone_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    net_of(TASK, host(SmoothLoss())).fit(X, X)
+    stats = AvgStats()
+    with pytest.raises(CallbackError, match=r"EarlyStopping\.after_epoch may answer CancelTrain.*several processes"):
+        net_of(TASK, host(stats, EarlyStopping(stats.valid_loss, mode="min", patience=1))).fit(X, X)
