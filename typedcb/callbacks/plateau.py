@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from typing_extensions import override
 
-from ..callback import AnyCallback
-from ..cell import Cell, Readable, cell
-from ..events import AfterEpoch, AfterValidate
+from ..cell import Readable
+from ..events import AfterEpoch
 from ..needs import HasOpt
 from .hyper import LR
-from .stopping import Mode, check_watch, improved, is_new
+from .stopping import Mode, Patient, check_watch
 
 
 @dataclass(frozen=True)
-class ReduceLROnPlateau(AnyCallback):
+class ReduceLROnPlateau(Patient):
     """Multiplies the learning rates by `factor` after `patience` epochs in a row without an improvement.
 
     After a reduction the count begins anew. An epoch counts as for `EarlyStopping`. The next fit begins with the
@@ -44,18 +42,6 @@ class ReduceLROnPlateau(AnyCallback):
     min_delta: float = 0.0
     """An improvement has to be larger than this, in the monitor's own unit."""
 
-    best: Cell[float] = cell(math.nan)
-    """The best value so far."""
-
-    last: Cell[float] = cell(math.nan)
-    """The value after the last epoch."""
-
-    wait: Cell[int] = cell(0)
-    """How many epochs in a row have brought no improvement since the last reduction."""
-
-    validated: Cell[bool] = cell(False, reset="epoch")
-    """Whether this epoch has been validated."""
-
     def __post_init__(self) -> None:
         check_watch("ReduceLROnPlateau", self.mode, self.min_delta, self.patience)
         if not 0 < self.factor < 1:
@@ -68,21 +54,9 @@ class ReduceLROnPlateau(AnyCallback):
         LR.check(self.learn.opt)
 
     @override
-    def after_validate(self, event: AfterValidate) -> None:
-        """Notes that this epoch has been measured."""
-        self.validated.value = True
-
-    @override
     def after_epoch(self, event: AfterEpoch) -> None:
         """Reduces the learning rates when it has waited long enough."""
-        value, last = float(self.monitor.value), self.last.value
-        self.last.value = value
-        if improved(value, self.best.value, self.mode, self.min_delta):
-            self.best.value = value
-            self.wait.value = 0
-        elif is_new(value, last, validated=self.validated.value):
-            self.wait.value += 1
-        if self.wait.value >= self.patience:
+        if self.waited(float(self.monitor.value), self.mode, self.min_delta, self.patience):
             self.wait.value = 0
             for group in self.learn.opt.param_groups:
                 lr = LR.read(group)

@@ -62,8 +62,49 @@ def check_watch(name: str, mode: Mode, min_delta: float, patience: int = 1) -> N
         raise ValueError(f"{name}.patience is {patience}, and has to be at least 1 epoch.")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Patient(AnyCallback):
+    """What waits for a figure to get better, for so many epochs in a row and no longer; `EarlyStopping` says which."""
+
+    best: Cell[float] = cell(math.nan)
+    """The best value so far."""
+
+    last: Cell[float] = cell(math.nan)
+    """The value after the last epoch."""
+
+    wait: Cell[int] = cell(0)
+    """How many epochs in a row have brought no improvement."""
+
+    validated: Cell[bool] = cell(False, reset="epoch")
+    """Whether this epoch has been validated."""
+
+    @override
+    def after_validate(self, event: AfterValidate) -> None:
+        """Notes that this epoch has been measured."""
+        self.validated.value = True
+
+    def waited(self, value: float, mode: Mode, min_delta: float, patience: int) -> bool:
+        """Takes the value after an epoch: whether it has been waited for a better one long enough.
+
+        Args:
+            value: The value.
+            mode: Which way is better.
+            min_delta: An improvement has to be larger than this.
+            patience: How many epochs in a row may bring no improvement.
+        """
+        last, self.last.value = self.last.value, value
+        if improved(value, self.best.value, mode, min_delta):
+            self.best.value = value
+            self.wait.value = 0
+            return False
+        if not is_new(value, last, validated=self.validated.value):
+            return False
+        self.wait.value += 1
+        return self.wait.value >= patience
+
+
 @dataclass(frozen=True)
-class EarlyStopping(AnyCallback):
+class EarlyStopping(Patient):
     """Cancels the fit after `patience` epochs in a row without an improvement.
 
     An epoch whose value is nan counts as one without an improvement when the epoch was validated. When it was not, and
@@ -82,38 +123,13 @@ class EarlyStopping(AnyCallback):
     min_delta: float = 0.0
     """An improvement has to be larger than this, in the monitor's own unit."""
 
-    best: Cell[float] = cell(math.nan)
-    """The best value so far."""
-
-    last: Cell[float] = cell(math.nan)
-    """The value after the last epoch."""
-
-    wait: Cell[int] = cell(0)
-    """How many epochs in a row have brought no improvement."""
-
-    validated: Cell[bool] = cell(False, reset="epoch")
-    """Whether this epoch has been validated."""
-
     def __post_init__(self) -> None:
         check_watch("EarlyStopping", self.mode, self.min_delta, self.patience)
 
     @override
-    def after_validate(self, event: AfterValidate) -> None:
-        """Notes that this epoch has been measured."""
-        self.validated.value = True
-
-    @override
     def after_epoch(self, event: AfterEpoch) -> Optional[CancelTrain]:
         """Cancels the fit when it has waited long enough."""
-        value, last = float(self.monitor.value), self.last.value
-        self.last.value = value
-        if improved(value, self.best.value, self.mode, self.min_delta):
-            self.best.value = value
-            self.wait.value = 0
-        elif is_new(value, last, validated=self.validated.value):
-            self.wait.value += 1
-            if self.wait.value >= self.patience:
-                return CancelTrain(
-                    f"no improvement on {self.best.value:.6g} for {self.wait.value} epochs (now {value:.6g})"
-                )
-        return None
+        value = float(self.monitor.value)
+        if not self.waited(value, self.mode, self.min_delta, self.patience):
+            return None
+        return CancelTrain(f"no improvement on {self.best.value:.6g} for {self.wait.value} epochs (now {value:.6g})")
