@@ -9,12 +9,10 @@ Both read each training batch's loss. They run in turns in one process, each in 
 from __future__ import annotations
 
 import gc
-import logging
 import os
 import statistics
 import sys
 import warnings
-from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from time import process_time
@@ -25,24 +23,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
-from typedcb import AnyCallback, LossEvent
-
+from .listeners import Reads
 from .task import LR, Batches, Pair, digits, mlp, sgd, table
 
 N_EPOCHS, ROUNDS = 12, 16
 
 Run = Callable[[], object]
 """A fit, from making the model to its end."""
-
-
-@dataclass(frozen=True)
-class Reads(AnyCallback):
-    """Reads the loss and the batch's number."""
-
-    def after_loss(self, event: LossEvent) -> None:
-        """Reads them."""
-        _ = event.loss, event.index
-
 
 # Any: these libraries are not installed where types are checked.
 
@@ -93,38 +80,23 @@ def skorch(batches: Batches) -> tuple[Run, Run]:
 
 def lightning(batches: Batches) -> tuple[Run, Run]:
     """A callback of Lightning's own, and a hosted one."""
-    import lightning as L  # noqa: PLC0415
+    from . import hosts_lightning  # noqa: PLC0415
 
-    from typedcb.interop.lightning import host  # noqa: PLC0415
+    return hosts_lightning.reads(batches, N_EPOCHS)
 
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 
-    class Module(L.LightningModule):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = mlp()
+def lightning_both_ends(batches: Batches) -> tuple[Run, Run]:
+    """The same for callbacks that hear where a batch begins and ends."""
+    from . import hosts_lightning  # noqa: PLC0415
 
-        def forward(self, xb: Tensor) -> Tensor:
-            pred: Tensor = self.model(xb)
-            return pred
+    return hosts_lightning.both_ends(batches, N_EPOCHS)
 
-        def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
-            xb, yb = batch
-            return F.cross_entropy(self(xb), yb)
 
-        def configure_optimizers(self) -> torch.optim.Optimizer:
-            return sgd(self.model.parameters())
+def lightning_five(batches: Batches) -> tuple[Run, Run]:
+    """The same for five callbacks that train by what they hear."""
+    from . import hosts_lightning  # noqa: PLC0415
 
-    class Read(L.Callback):
-        def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-            _ = outputs["loss"], batch_idx
-
-    def fit(callback: Any) -> object:
-        trainer = L.Trainer(accelerator="cpu", max_epochs=N_EPOCHS, barebones=True, callbacks=[callback])
-        trainer.fit(Module(), batches)
-        return trainer
-
-    return lambda: fit(Read()), lambda: fit(host(Reads()))
+    return hosts_lightning.five(batches, N_EPOCHS)
 
 
 class ByName(nn.Module):
@@ -257,8 +229,8 @@ class Timed(Batches):
 
 
 HOSTS: dict[str, Callable[[Batches], tuple[Run, Run]]] = {
-    "lightning": lightning, "ignite": ignite, "skorch": skorch, "transformers": transformers, "fastai": fastai,
-    "keras": keras,
+    "lightning": lightning, "lightning-both-ends": lightning_both_ends, "lightning-five": lightning_five,
+    "ignite": ignite, "skorch": skorch, "transformers": transformers, "fastai": fastai, "keras": keras,
 }  # fmt: skip
 
 

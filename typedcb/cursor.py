@@ -181,7 +181,7 @@ class Cursor(Generic[X, Y, P]):
 
     def close(self) -> Optional[Cancel]:
         """Ends the batch: after_cancel_batch and after_batch fire. What of a Cancel is for more than the batch."""
-        cancel = self.take_cancel()
+        cancel, self.cancel, self.cancelled = self.cancel, None, False
         if isinstance(cancel, CancelBatch):
             if self.plan.after_cancel_batch:
                 told: AfterCancelBatch[X, Y, P] = AfterCancelBatch(cancel, self.reached())
@@ -230,11 +230,6 @@ class Cursor(Generic[X, Y, P]):
         if not isinstance(self.cancel, CancelTrain):
             self.cancel = cancel
 
-    def take_cancel(self) -> Optional[Cancel]:
-        """What cancelled the batch, for the one who ends it."""
-        cancel, self.cancel, self.cancelled = self.cancel, None, False
-        return cancel
-
     def reached(self) -> Reached[X, Y, P]:
         """The furthest event of a batch that is over, detached."""
         if self._furthest == BEGUN:
@@ -275,7 +270,7 @@ class Cursor(Generic[X, Y, P]):
             self._loss = answer.loss
 
     def _fire_after_backward(self) -> None:
-        self.pred, self._loss = _detached(self.pred), self._loss.detach()
+        self.pred, self._loss = _detached(self.pred), _detached(self._loss)
         answer = fold(hooks.AFTER_BACKWARD, self.plan.after_backward, self._after_backward())
         if isinstance(answer, Skipped):
             self._stop(SKIPPED, None)
@@ -284,7 +279,7 @@ class Cursor(Generic[X, Y, P]):
 
     def _fire_after_step(self) -> bool:
         """Fires after_step: whether the gradients are to be zeroed."""
-        self.pred, self._loss = _detached(self.pred), self._loss.detach()
+        self.pred, self._loss = _detached(self.pred), _detached(self._loss)
         answer = fold(hooks.AFTER_STEP, self.plan.after_step, self._after_step())
         if isinstance(answer, Cancel):
             self._stop(CANCELLED, answer)
@@ -337,5 +332,8 @@ def _detached(value: P) -> P:
     """
     alone: object = value
     if isinstance(alone, Tensor):  # the common case, without the walk
-        return cast(P, alone.detach())
+        if not alone.requires_grad:  # it is detached, since an earlier event or from the begin
+            return value
+        detached: object = alone.detach()
+        return cast(P, detached)
     return cast(P, pytree.tree_map_only(Tensor, torch.Tensor.detach, value))

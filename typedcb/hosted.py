@@ -221,21 +221,6 @@ class HostedCursor(Cursor[X, Y, P]):
         self.stage = STEPPED
         return not self.hears_step or self._fire_after_step()
 
-    def quietly_backward_done(self) -> bool:
-        """The same as `backward_done`, where nobody listens to it: whether that was so."""
-        if self.hears_backward or self.stage != LOSS:
-            return False
-        self.stage = BACKWARD
-        return True
-
-    def quietly_ended(self) -> bool:
-        """Ends the batch, where nobody listens to that and nothing was cancelled: whether that was so."""
-        if self.cancel is not None or self.plan.after_batch or self.objectives or self.stage >= SKIPPED:
-            return False
-        self._furthest = self.stage
-        self.stage = ENDED
-        return True
-
     def drops_gradients(self) -> bool:
         """Whether the batch was cancelled with its gradients there: they are not to leak into the next step."""
         return self.cancel is not None and self._furthest == BACKWARD

@@ -2,30 +2,31 @@
 
     trainer = L.Trainer(callbacks=[host(AvgStats(accuracy), partial(GradientClip, clip=0.1))])
 
-Lightning's own callbacks see neither the prediction nor what `training_step` makes of the batch. So while it fits, the
-module's steps and what zeroes its gradients are wrapped, on the instance, and the forward of what predicts. They do
-what they did before, where no callback asks for something else.
+Lightning calls each hook of each callback, at some 2 µs, whether there is something in it or not. So a hosted callback
+has those hooks alone that somebody needs, which is known when a fit begins; the rest is on the module, of which
+`lightning_module` wraps what callbacks have to hear of.
 """
 
 from __future__ import annotations
 
-import functools
 import inspect
 import math
-from typing import Any, Callable, Generic, Mapping, Optional, Sequence, cast
+from typing import Callable, Final, Generic, Optional, Sequence
 
-from torch import Tensor, nn
-from torch.optim import LBFGS, Optimizer
+from torch import nn
+from torch.optim import Optimizer
 from typing_extensions import override
 
+from ..dispatch import Plan
 from ..errors import LoopError
 from ..events import P, X, Y
 from ..extras import require
-from ..hosted import Hostable, Hosted, HostedCursor
-from ..stages import BACKWARD, BEGUN, LOSS, PREDICTED, SKIPPED
+from ..hosted import Hostable, Hosted
+from ..optimizer import check_closure
 from ..state import OnMismatch
 from .hosting import PAIRS, BatchFormat, Hosting
 from .hosts import LIGHTNING, LIGHTNING_SCALED, LIGHTNING_SEVERAL
+from .lightning_module import HostedModule, StepLeft
 
 require("lightning", extra="lightning")
 
@@ -55,8 +56,11 @@ def host(
     return made
 
 
-class _Left(BaseException):
-    """A step was left in its middle; caught by what wraps the step."""
+_IN_A_BATCH: Final = (
+    "on_train_batch_start", "on_before_zero_grad", "on_before_backward", "on_after_backward",
+    "on_before_optimizer_step", "on_train_batch_end", "on_validation_batch_start", "on_validation_batch_end",
+)  # fmt: skip
+"""The hooks that Lightning calls in each batch."""
 
 
 class LightningCallbacks(Hosting[X, Y, P], L.Callback, Generic[X, Y, P]):
@@ -79,17 +83,11 @@ class LightningCallbacks(Hosting[X, Y, P], L.Callback, Generic[X, Y, P]):
         super().__init__(LIGHTNING, callbacks, on_mismatch)
         self._forward = forward
         self._format: BatchFormat[X, Y] = PAIRS if batches is None else batches
-        self._split = self._format.split
-        self._undo: list[Callable[[], None]] = []
+        self._module: Optional[HostedModule[X, Y, P]] = None
+        self._told: frozenset[str] = frozenset(_IN_A_BATCH)
         self._settings: list[Callable[[], None]] = []
-        self._given: tuple[object, object] = (None, None)
-        self._turn: Optional[HostedCursor[X, Y, P]] = None  # the batch under way, while a fit is
         self._epoch_runs: Optional[bool] = None
         self._valid_runs = False
-        self._valid_index = 0
-        self._in_step = False
-        self._stepping = False
-        self._keeps_gradients = False
 
     @property
     @override
@@ -101,28 +99,26 @@ class LightningCallbacks(Hosting[X, Y, P], L.Callback, Generic[X, Y, P]):
 
     @override
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Refuses what cannot be hosted, and wraps the module's steps."""
+        """Refuses what cannot be hosted."""
         _check_module(trainer, pl_module)
         if trainer.world_size > 1:
             self._hosted_by(LIGHTNING_SEVERAL)
         else:
             scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
             self._hosted_by(LIGHTNING_SCALED if scaled else LIGHTNING)
-        opt = trainer.optimizers[0]
-        self._wrap(pl_module, "training_step", self._training_step)
-        self._wrap(pl_module, "validation_step", self._validation_step)
-        self._wrap(pl_module, "optimizer_step", self._optimizer_step)
-        self._wrap(pl_module, "optimizer_zero_grad", self._zero_grad)
-        self._wrap(pl_module, "on_validation_model_zero_grad", self._zero_grad)
-        self._undo.append(opt.register_step_post_hook(self._stepped).remove)
-        predicts = pl_module if self._forward is None else self._forward(pl_module)
-        self._wrap(predicts, "forward", self._predict)
 
     @override
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Fires begin_fit."""
-        self._epoch_runs, self._valid_runs, self._keeps_gradients = None, False, False
-        self._begin(pl_module, trainer.optimizers[0], _n_epochs(trainer), trainer.current_epoch)
+        """Fires begin_fit, and wraps what callbacks are to hear of."""
+        self._epoch_runs, self._valid_runs = None, False
+        opt = trainer.optimizers[0]
+        predicts = pl_module if self._forward is None else self._forward(pl_module)
+        fit = self._begin(pl_module, opt, _n_epochs(trainer), trainer.current_epoch)
+        self._told = _told(fit.plan)
+        self._leave(*_IN_A_BATCH)
+        self._take("on_train_batch_start")  # a fit may be taken up in the middle of an epoch
+        self._module = HostedModule(pl_module, predicts, self._format, self._take)
+        self._module.wrap(fit, opt, self._told)
 
     @override
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -132,7 +128,9 @@ class LightningCallbacks(Hosting[X, Y, P], L.Callback, Generic[X, Y, P]):
         if fit.cancelled:
             raise StopIteration  # Lightning ends the fit
         if self._epoch_runs:
-            fit.begin_pass("train", trainer.current_epoch, _count(trainer.num_training_batches))
+            self._begin_train(fit, trainer)
+        else:
+            self._take("on_train_batch_start")
 
     @override
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -171,35 +169,37 @@ class LightningCallbacks(Hosting[X, Y, P], L.Callback, Generic[X, Y, P]):
         """Fires begin_batch."""
         fit = self._fit or self._under_way()
         if self._epoch_runs is None and not fit.cancelled:  # taken up in the middle of an epoch
-            self._epoch_runs = fit.begin_pass("train", trainer.current_epoch, _count(trainer.num_training_batches))
+            self._epoch_runs = self._begin_train(fit, trainer)
         if not self._epoch_runs or fit.cancelled:
             raise StopIteration  # Lightning ends the epoch
-        self._begin_batch(fit, batch_idx, batch)
+        self._begin_batch(fit, "on_train_batch_start", batch, batch_idx)
 
     @override
     def on_after_backward(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Fires after_backward in a batch whose gradients Lightning adds up for a later step."""
-        if not self._stepping:
-            self._backward_done(trainer.optimizers[0])
+        module = self._module
+        if module is not None and not module.stepping:
+            module.backward_done(trainer.optimizers[0])
+        self._leave("on_after_backward")
 
     @override
     def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer) -> None:
         """Fires after_backward before a step: the gradients are not scaled here, and not yet clipped by Lightning."""
-        turn = self._turn
-        if turn is not None and turn.quietly_backward_done():
-            return
-        if not self._backward_done(optimizer):
-            raise _Left
+        module = self._module
+        if "on_before_optimizer_step" not in self._told:
+            self._leave("on_before_optimizer_step")
+        if module is not None and not module.backward_done(optimizer):
+            raise StepLeft
 
     @override
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
         """Fires after_batch, and ends the epoch where a callback has asked for that."""
-        if self._turn is not None and self._turn.quietly_ended():
-            return
         fit = self._fit or self._under_way()
         fit.close_batch()
+        if "on_train_batch_end" not in self._told:
+            self._leave("on_train_batch_end")
         if fit.cut_short:
             trainer.fit_loop.epoch_loop.batch_progress.is_last_batch = True  # the loop over the batches ends on it
             if fit.cancelled:
@@ -215,10 +215,13 @@ class LightningCallbacks(Hosting[X, Y, P], L.Callback, Generic[X, Y, P]):
         self._put_settings_back()
         if self._fit is not None:
             n_batches = _count(sum(trainer.num_val_batches))
-            self._valid_index = 0
             self._valid_runs = self._epoch_runs is not False and self._fit.begin_pass(
                 "valid", trainer.current_epoch, n_batches
             )
+            if not self._valid_runs:
+                self._take("on_validation_batch_start")
+            elif self._module is not None:
+                self._module.begin_pass(self._fit)
 
     @override
     def on_validation_batch_start(
@@ -234,8 +237,7 @@ class LightningCallbacks(Hosting[X, Y, P], L.Callback, Generic[X, Y, P]):
         if fit is not None:
             if not self._valid_runs or fit.cut_short:
                 raise StopIteration  # Lightning ends the validation
-            self._begin_batch(fit, self._valid_index, batch)
-            self._valid_index += 1
+            self._begin_batch(fit, "on_validation_batch_start", batch, batch_idx)
 
     @override
     def on_validation_batch_end(
@@ -250,178 +252,60 @@ class LightningCallbacks(Hosting[X, Y, P], L.Callback, Generic[X, Y, P]):
         """Fires after_batch."""
         if self._fit is not None:
             self._fit.end_batch()
-            self._turn = None
+            self._leave("on_validation_batch_end")
 
     @override
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Fires after_validate."""
-        if self._fit is not None and self._valid_runs:
+        fit = self._fit
+        if fit is None:
+            return
+        if self._valid_runs:
             self._valid_runs = False
-            self._fit.end_pass()
-
-    # -------------------------------------------------------------------------------- what is wrapped on the module
-
-    # Lightning passes all arguments by place. A batch runs through here a few calls deep, since each call costs.
-
-    def _training_step(self, step: Callable[..., object]) -> Callable[..., object]:
-        def training_step(batch: object, *rest: object) -> object:
-            turn = self._turn
-            return step(batch, *rest) if turn is None else self._run_step(turn, step, batch, rest)
-
-        return training_step
-
-    def _validation_step(self, step: Callable[..., object]) -> Callable[..., object]:
-        def validation_step(batch: object, *rest: object) -> object:
-            turn = self._turn
-            if turn is None or not self._valid_runs:
-                return step(batch, *rest)
-            output = self._run_step(turn, step, batch, rest)
-            if output is None and turn.stage < SKIPPED and turn.hears_loss:
-                raise LoopError(
-                    "validation_step returns no loss, and callbacks listen to after_loss in validation: return the "
-                    'loss, or a dict with it as "loss".'
-                )
-            return output
-
-        return validation_step
-
-    def _run_step(self, turn: HostedCursor[X, Y, P], step: Callable[..., object], batch: object, rest: Any) -> object:
-        """Runs a step on the batch as the callbacks left it; None where they want no more of it."""
-        if turn.stage >= SKIPPED:
-            return None
-        xb, yb = self._given
-        if turn.xb is not xb or turn.yb is not yb:
-            batch = self._format.join(turn.xb, turn.yb)
-        self._in_step = True
-        try:
-            output = step(batch, *rest)
-        except _Left:
-            return None
-        finally:
-            self._in_step = False
-        if turn.stage == PREDICTED:
-            if isinstance(output, Tensor):
-                turn.lost(output)
-                return turn.value if turn.stage == LOSS else None
-            return self._with_loss(turn, output)
-        if turn.stage < SKIPPED:
-            raise LoopError(
-                "the step did not call the LightningModule itself, self(xb), so that nobody has seen a prediction: "
-                "call it, or say which module predicts, host(..., forward=lambda module: module.net)."
-            )
-        return None
-
-    def _with_loss(self, turn: HostedCursor[X, Y, P], output: object) -> object:
-        """The fields that a step returns, with the loss as the callbacks left it; None where backward is not to run."""
-        fields = _fields(output)
-        if fields is None or fields.get("loss") is None:
-            return output  # Lightning says what is wrong with it
-        turn.lost(cast(Tensor, fields["loss"]))
-        if turn.stage != LOSS:
-            return None
-        return fields if turn.value is fields["loss"] else {**fields, "loss": turn.value}
-
-    def _predict(self, forward: Callable[..., P]) -> Callable[..., P]:
-        """The forward of the module that predicts."""
-
-        def predict(*args: object, **kwargs: object) -> P:
-            output = forward(*args, **kwargs)
-            turn = self._turn
-            if turn is None or not self._in_step:
-                return output
-            if turn.stage != BEGUN:
-                raise LoopError(
-                    "the step called the module that predicts 2 times, and a batch has one prediction: say which "
-                    "module's call it is, host(..., forward=lambda module: module.net)."
-                )
-            if not turn.hears_pred:
-                turn.pred = output
-                turn.stage = PREDICTED
-                return output
-            turn.predicted(output)
-            if turn.stage != PREDICTED:
-                raise _Left
-            return turn.pred
-
-        return predict
-
-    def _optimizer_step(self, step: Callable[..., object]) -> Callable[..., object]:
-        """Steps, unless a callback has asked for no step: then the optimizer is not touched."""
-
-        def optimizer_step(*args: Any) -> object:
-            turn = self._turn
-            if turn is None:
-                return step(*args)
-            *where, closure = args
-            self._stepping = True
-
-            def closure_of_ours() -> object:
-                result: object = closure()
-                if turn.stage != LOSS:  # no gradients are there to step on
-                    raise _Left
-                return result
-
-            try:
-                return step(*where, closure_of_ours)
-            except _Left:
-                return None
-            finally:
-                self._stepping = False
-
-        return optimizer_step
-
-    def _zero_grad(self, zero_grad: Callable[..., None]) -> Callable[..., None]:
-        def zero_unless_kept(*args: object) -> None:
-            if not self._keeps_gradients:
-                zero_grad(*args)
-
-        return zero_unless_kept
-
-    def _stepped(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
-        """The optimizer's own hook after a step."""
-        turn = self._turn
-        if turn is not None:
-            self._keeps_gradients = not turn.stepped()
-
-    def _backward_done(self, optimizer: Optimizer) -> bool:
-        """Fires after_backward: whether the optimizer is to step."""
-        turn = self._turn
-        if turn is None:
-            return True
-        if turn.stage < SKIPPED:
-            turn.backward_done()
-        if turn.stage == BACKWARD:
-            return True
-        self._keeps_gradients = not turn.drops_gradients()
-        if not self._keeps_gradients:
-            optimizer.zero_grad()
-        return False
+            fit.end_pass()
+            if self._module is not None:
+                self._module.begin_pass(fit)
+        if fit.cancelled:
+            self._take("on_train_batch_start")  # no more batches
 
     # ------------------------------------------------------------------------------------------------------ small parts
 
-    def _begin_batch(self, fit: Hosted[X, Y, P], index: int, batch: object) -> None:
-        xb, yb = self._given = self._split(batch)
-        fit.begin_batch(index, xb, yb)
-        if self._turn is not fit.cursor:
-            self._turn = fit.batch
+    def _take(self, *names: str) -> None:
+        """Takes hooks of Lightning's, from now on."""
+        for name in names:
+            vars(self).pop(name, None)
+
+    def _leave(self, *names: str) -> None:
+        """Leaves hooks of Lightning's alone that are not needed in every batch: it passes over what is no function."""
+        for name in names:
+            if name not in self._told:
+                vars(self)[name] = None
+
+    def _begin_train(self, fit: Hosted[X, Y, P], trainer: L.Trainer) -> bool:
+        """Begins a pass over the training data: whether it is to run."""
+        runs = fit.begin_pass("train", trainer.current_epoch, _count(trainer.num_training_batches))
+        if runs and self._module is not None:
+            self._module.begin_pass(fit)
+        return runs
+
+    def _begin_batch(self, fit: Hosted[X, Y, P], hook: str, batch: object, index: int) -> None:
+        """Begins a batch in a hook of Lightning's, unless the module's own does that."""
+        if hook not in self._told:
+            self._leave(hook)
+        elif self._module is not None:
+            self._module.begin_batch(fit, batch, index)
 
     def _under_way(self) -> Hosted[X, Y, P]:
         if self._fit is None:
             raise LoopError("Lightning trains, and on_train_start was never called: is another fit under way?")
         return self._fit
 
-    def _wrap(self, module: nn.Module, name: str, make: Callable[[Any], Callable[..., object]]) -> None:
-        """Puts a function around a method of a module, on the instance alone."""
-        original: Callable[..., object] = getattr(module, name)
-        own = name in vars(module)
-        setattr(module, name, functools.wraps(original)(make(original)))
-        self._undo.append(lambda: setattr(module, name, original) if own else delattr(module, name))
-
     def _unwrap(self) -> None:
-        self._turn = None
+        self._take(*_IN_A_BATCH)
         self._put_settings_back()
-        while self._undo:
-            self._undo.pop()()
+        if self._module is not None:
+            self._module.unwrap()
+            self._module = None
 
     def _set(self, trainer: L.Trainer, name: str, value: object) -> None:
         """Changes a setting of the trainer until the epoch or the validation that it is for."""
@@ -434,8 +318,17 @@ class LightningCallbacks(Hosting[X, Y, P], L.Callback, Generic[X, Y, P]):
             self._settings.pop()()
 
 
-def _fields(output: object) -> Optional[Mapping[str, object]]:
-    return cast("Mapping[str, object]", output) if isinstance(output, Mapping) else None
+def _told(plan: Plan[X, Y, P]) -> frozenset[str]:
+    """The hooks of Lightning's that are needed in every batch, by what callbacks listen to."""
+    train, valid = plan.train, plan.valid
+    needed: dict[str, object] = {
+        "on_train_batch_start": train.begin_batch or train.after_batch,
+        "on_before_optimizer_step": train.after_backward,
+        "on_train_batch_end": train.after_cancel_batch or train.after_batch,
+        "on_validation_batch_start": valid.begin_batch or valid.after_batch,
+        "on_validation_batch_end": valid.after_cancel_batch or valid.after_batch,
+    }
+    return frozenset(name for name, listeners in needed.items() if listeners)
 
 
 def _check_module(trainer: L.Trainer, module: L.LightningModule) -> None:
@@ -448,8 +341,7 @@ def _check_module(trainer: L.Trainer, module: L.LightningModule) -> None:
         )
     if "dataloader_iter" in inspect.signature(module.training_step).parameters:
         raise LoopError(f"{name}.training_step takes dataloader_iter, so that no batch can be seen: let it take batch.")
-    if isinstance(trainer.optimizers[0], LBFGS):
-        raise LoopError("LBFGS runs a batch several times in one step, and a typed callback hears of each batch once.")
+    check_closure(trainer.optimizers[0])
     if trainer.strategy.handles_gradient_accumulation:
         raise LoopError(f"{type(trainer.strategy).__name__} steps by itself, so that no callback can see its steps.")
 

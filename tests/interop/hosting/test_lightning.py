@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from itertools import chain
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -21,12 +23,16 @@ from typedcb import (
     AfterLoss,
     AnyCallback,
     CallbackError,
+    CancelBatch,
     CancelEpoch,
     Cancelled,
     CancelTrain,
+    Cell,
     Completed,
     LoopError,
+    Phase,
     SkipStep,
+    cell,
 )
 from typedcb.callbacks import AvgStats, GradientClip, SmoothLoss
 from typedcb.hosted import check_kind
@@ -122,7 +128,7 @@ def by_hand(made: Any) -> Any:
     [
         (lambda: by_hand(module()), "Mine optimizes by hand"),
         (lambda: module(training_step=lambda self, dataloader_iter: None), "training_step takes dataloader_iter"),
-        (lambda: module(configure_optimizers=lambda self: LBFGS(self.parameters())), "LBFGS runs a batch several"),
+        (lambda: module(configure_optimizers=lambda self: LBFGS(self.parameters())), r"LBFGS\.step wants closure"),
     ],
 )
 def test_ways_to_train_that_have_no_place_for_callbacks_are_refused(make: Any, words: str) -> None:
@@ -247,6 +253,153 @@ def test_the_module_is_as_it_was_after_the_fit() -> None:
     run(made, host(SmoothLoss()))
     assert not {name for name in vars(made) if name.endswith(("_step", "_grad", "forward"))} - set(before)
     assert "training_step" not in vars(made)
+
+
+HOOKS = (
+    "on_train_batch_start", "on_before_zero_grad", "on_before_backward", "on_after_backward",
+    "on_before_optimizer_step", "on_train_batch_end", "on_validation_batch_start", "on_validation_batch_end",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Taken(AnyCallback):
+    """Writes down which of Lightning's hooks are taken, in the fourth batch."""
+
+    phases: ClassVar[tuple[Phase, ...]] = ("train",)
+
+    hosting: Any  # called for what hosts it
+    taken: Cell[tuple[str, ...]] = cell(())
+
+    def after_loss(self, event: Any, /) -> None:
+        if event.index == 3:
+            self.taken.value = tuple(name for name in HOOKS if getattr(self.hosting(), name) is not None)
+
+
+def test_a_hook_of_lightnings_that_nobody_needs_is_passed_over_while_the_fit_runs() -> None:
+    def run_with(*others: Any) -> list[str]:
+        hosting = host(Taken(lambda: hosting), *others)
+        run(module(), hosting, valid=False)
+        assert all(callable(getattr(hosting, name)) for name in HOOKS), "afterwards all are there"
+        return list(hosting.get(Taken).taken.value)
+
+    assert run_with() == []
+    assert run_with(partial(GradientClip, clip=0.1)) == ["on_before_optimizer_step"]
+    every = ["on_train_batch_start", "on_before_optimizer_step", "on_train_batch_end"]
+    assert run_with(Recorder()) == [*every, "on_validation_batch_start", "on_validation_batch_end"]
+    assert run_with(At("begin_batch", answering(CancelBatch()), index=1)) == run_with(Recorder())
+
+
+def test_where_nobody_listens_to_batches_the_steps_are_the_modules_own() -> None:
+    def training_step(self: Any, batch: Any, batch_idx: int) -> Tensor:
+        assert not {"training_step", "optimizer_step", "forward", "validation_step"} & set(vars(self))
+        return F.cross_entropy(self.net(batch[0]), batch[1])  # no call of self, and nobody asks for one
+
+    ends = Epochs()
+    hosting = host(ends)
+    run(module(training_step=training_step), hosting, max_epochs=2)
+    assert ends.ended.value == 2
+    assert (
+        hosting.state_dict()["typedcb"].startswith('["dict",[["steps",10]')
+        or '"steps",10' in hosting.state_dict()["typedcb"]
+    )
+
+
+@dataclass(frozen=True)
+class Epochs(AnyCallback):
+    ended: Cell[int] = cell(0)
+
+    def after_epoch(self, event: object, /) -> None:
+        self.ended.value += 1
+
+
+@pytest.mark.parametrize("callback", [Epochs, SmoothLoss])
+def test_an_error_has_its_place_whatever_is_listened_to(callback: Any) -> None:
+    def training_step(self: Any, batch: Any, batch_idx: int) -> Tensor:
+        if batch_idx == 3:
+            raise ValueError("in the step")
+        return F.cross_entropy(self(batch[0]), batch[1])
+
+    with pytest.raises(ValueError, match="in the step") as raised:
+        run(module(training_step=training_step), host(callback()), valid=False)
+    assert raised.value.__notes__ == ["typedcb: in epoch 0, batch 3, train"]
+
+    class Broken(Loader):
+        def __iter__(self) -> Any:
+            yield TASK.train[0]
+            raise ValueError("in the loader")
+
+    with pytest.raises(ValueError, match="in the loader") as raised:
+        run(module(), host(callback()), valid=False, train=Broken(TASK.train))
+    assert not hasattr(raised.value, "__notes__"), "between two batches is in none"
+
+
+@pytest.mark.parametrize("callback", [SmoothLoss, Recorder])
+def test_the_modules_own_hooks_are_called(callback: Any) -> None:
+    called: list[Any] = []
+
+    def on_train_batch_start(self: Any, batch: Any, batch_idx: int) -> int:
+        called.append(("start", batch_idx))
+        return -1 if self.current_epoch == 0 and batch_idx == 2 else 0  # by which Lightning ends the epoch
+
+    def on_train_batch_end(self: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        called.append(("end", batch_idx))
+
+    def on_after_backward(self: Any) -> None:
+        called.append("backward")
+
+    def on_validation_batch_end(self: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        called.append(("validated", batch_idx))
+
+    made = module(
+        on_train_batch_start=on_train_batch_start,
+        on_train_batch_end=on_train_batch_end,
+        on_after_backward=on_after_backward,
+        on_validation_batch_end=on_validation_batch_end,
+    )
+    run(made, host(callback()), num_sanity_val_steps=0, max_epochs=2)
+    batches = [[("start", index), "backward", ("end", index)] for index in range(len(TASK.train))]
+    assert called == [*chain(*batches[:2]), ("start", 2), *chain(*batches), ("validated", 0), ("validated", 1)]
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_batchs_end_tells_how_far_it_came_though_nobody_listened_to_backward(accumulate: int) -> None:
+    reached: list[str] = []
+
+    @dataclass(frozen=True)
+    class Ends(AnyCallback):
+        def after_batch(self, event: Any, /) -> None:
+            reached.append(type(event.reached).__name__)
+
+    class Breaks(SGD):
+        def step(self, closure: Any = None) -> Any:
+            closure()
+            raise ValueError("in the step")
+
+    with pytest.raises(ValueError, match="in the step"):
+        run(
+            module(configure_optimizers=lambda self: Breaks(self.parameters(), lr=0.1)), host(Ends()), valid=False,
+            accumulate_grad_batches=accumulate,
+        )  # fmt: skip
+    assert reached == ["AfterBackward"] * accumulate
+    reached.clear()
+    run(module(), host(Ends()), valid=False)
+    assert reached == ["AfterStep"] * len(TASK.train)
+
+
+def test_a_step_that_returns_none_changes_nothing() -> None:
+    def training_step(self: Any, batch: Any, batch_idx: int) -> Any:
+        loss = F.cross_entropy(self(batch[0]), batch[1])
+        return None if batch_idx % 2 else loss
+
+    told = Recorder()
+    bare, hosted = module(training_step=training_step), module(training_step=training_step)
+    run(bare, valid=False)
+    smooth = SmoothLoss()
+    run(hosted, host(smooth), valid=False)
+    assert smooth.count.value == 3
+    assert all(torch.equal(one, other) for one, other in zip(bare.parameters(), hosted.parameters(), strict=True))
+    run(module(training_step=training_step), host(told), valid=False)
+    assert [event.index for event in told.of("after_step")] == [0, 2, 4]
 
 
 def test_gradients_are_not_kept_where_nobody_asks() -> None:
