@@ -18,13 +18,14 @@ from typing import Any, Callable, Generic, Optional, Sequence, TypeVar, Union, c
 
 import torch
 from torch import Tensor, autograd, nn
-from torch.optim import LBFGS, Optimizer
+from torch.optim import Optimizer
 from typing_extensions import override
 
 from ..errors import LoopError
 from ..events import P, X, Y
 from ..extras import require
 from ..hosted import Hostable, Hosted
+from ..optimizer import check_closure
 from ..state import OnMismatch
 from .hosting import PAIRS, BatchFormat, Hosting
 from .hosts import IGNITE, IGNITE_ENGINE, IGNITE_ENGINE_SEVERAL, IGNITE_SEVERAL
@@ -112,12 +113,9 @@ class IgniteCallbacks(Hosting[X, Y, P], Generic[X, Y, P]):
 
         Raises:
             CallbackError: A callback asks for what Ignite cannot do.
-            LoopError: There is a trainer already, or the optimizer is LBFGS.
+            LoopError: There is a trainer already, or the optimizer's step wants a closure, as LBFGS's does.
         """
-        if isinstance(opt, LBFGS):
-            raise LoopError(
-                "LBFGS runs a batch several times in one step, and a typed callback hears of each batch once."
-            )
+        check_closure(opt)
         if gradient_accumulation_steps < 1:
             raise ValueError(f"gradient_accumulation_steps is {gradient_accumulation_steps}, and has to be at least 1.")
         self._see_inside()

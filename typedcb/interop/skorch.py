@@ -17,13 +17,13 @@ from typing import Any, Final, Generic, Iterable, Optional, Sequence, Sized, cas
 import torch
 import torch.distributed
 from torch import Tensor, autograd
-from torch.optim import LBFGS
 from typing_extensions import Self, TypeIs, override
 
 from ..errors import CallbackError, LoopError
 from ..events import P, X, Y
 from ..extras import require
 from ..hosted import Hostable, Hosted
+from ..optimizer import check_closure
 from ..stages import BACKWARD, LOSS
 from ..state import OnMismatch
 from .hosting import Hosting
@@ -388,8 +388,7 @@ def _check_net(net: TypedNet) -> None:
                 f"{owner.__name__}.{name} would not be called: TypedNet has it otherwise. Put its work into infer or "
                 f"get_loss, which TypedNet calls."
             )
-    if isinstance(net.optimizer_, LBFGS):
-        raise LoopError("LBFGS runs a batch several times in one step, and a typed callback hears of each batch once.")
+    check_closure(net.optimizer_)
 
 
 def _count(batches: object) -> Optional[int]:

@@ -162,7 +162,7 @@ def test_batches_go_to_the_device() -> None:
 def test_what_cannot_be_is_refused() -> None:
     hosting = host(SmoothLoss())
     model = TASK.model()
-    with pytest.raises(LoopError, match="LBFGS runs a batch several times"):
+    with pytest.raises(LoopError, match=r"LBFGS\.step wants closure"):
         hosting.trainer(model, LBFGS(model.parameters()), TASK.loss)
     with pytest.raises(ValueError, match="gradient_accumulation_steps is 0"):
         engines(hosting, gradient_accumulation_steps=0)
