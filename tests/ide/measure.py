@@ -32,6 +32,46 @@ script = jedi.Script(sys.stdin.read(), project=jedi.Project(sys.argv[1]))
 assert any(name.name == "loss" for name in script.complete(int(sys.argv[2]), int(sys.argv[3])))
 """
 
+WAYS: Final = """\
+## What was tried
+
+Other spellings of the same in plain code, without the package: how many of the wanted names pyright 1.1.414, ty 0.0.107
+and pyrefly 1.4.1 offer, and in brackets how many of them with their documentation.
+
+| what is completed | the spelling | pyright | ty | pyrefly |
+| --- | --- | --- | --- | --- |
+| keywords of what a function is handed | `*args: PS.args, **kwargs: PS.kwargs`, as `learn.add` | 2 of 2 (0) | 0 of 2 | 0 of 2 |
+| | the same in `__call__` of a Protocol, by a property | 2 of 2 (0) | 0 of 2 | 0 of 2 |
+| | the same by a descriptor | 2 of 2 (0) | 0 of 2 | 0 of 2 |
+| | the same with an overload for any keyword beside it | 2 of 2 (0) | 0 of 2 | 0 of 2 |
+| | the factory as a Protocol with `__call__` | 2 of 2 (0) | 0 of 2 | 0 of 2 |
+| | the factory not positional-only | 2 of 2 (0) | 0 of 2 | 0 of 2 |
+| | `add(GradientClip)(clip=0.1)`, in two calls | 2 of 2 (0) | 2 of 2 (2) | 2 of 2 (0) |
+| | an overload for each class, `**kwargs: Unpack[...]` | 2 of 2 (2) | 2 of 2 (2) | 2 of 2 (0) |
+| keywords of `partial(...)` | `functools.partial` | 0 of 2 | 0 of 2 | 0 of 2 |
+| | a function of one's own with a ParamSpec | 2 of 2 (0) | 0 of 2 | 0 of 2 |
+| | a function for one class, its keywords written out | 2 of 2 (2) | 2 of 2 (2) | 2 of 2 (2) |
+| a method after `def` | of a dataclass, of a plain or an abstract class, of a Protocol | 1 of 1 (1) | 0 of 1 | 1 of 1 (1) |
+| | with `@override` above it | 1 of 1 (1) | 0 of 1 | 1 of 1 (1) |
+| | of a field that is a Callable | 0 of 1 | 0 of 1 | 1 of 1 (1) |
+| keywords of `case AfterPred(` | of a dataclass, of a class with `__match_args__`, of a NamedTuple | 0 of 1 | 0 of 1 | 0 of 1 |
+| | of properties; of `__match_args__` as Literals, with an `__init__` | 0 of 1 | 0 of 1 | 0 of 1 |
+| keywords of a generic function | a function | 2 of 2 (2) | 2 of 2 (2) | 0 of 2 |
+| | a function with overloads; an instance with `__call__` | 2 of 2 (2) | 2 of 2 (2) | 2 of 2 (0) |
+| | a class | 2 of 2 (2) | 2 of 2 (2) | 2 of 2 (2) |
+| the documentation of a dataclass's keyword | a string below the field | 1 of 1 (1) | 1 of 1 (1) | 1 of 1 (0) |
+| | `Annotated[..., Doc("...")]` | 1 of 1 (0) | 1 of 1 (0) | 1 of 1 (0) |
+| | `Args:` or `Attributes:` in the class's docstring | 1 of 1 (1) | 1 of 1 (0) | 1 of 1 (1) |
+| | an `__init__` of one's own, with `Args:` | 1 of 1 (1) | 1 of 1 (1) | 1 of 1 (1) |
+| the documentation of a field | of a generic class that is final; with the field once more in it | 1 of 1 (1) | 1 of 1 (0) | 1 of 1 (1) |
+| | of one that is not final, or not generic | 1 of 1 (1) | 1 of 1 (1) | 1 of 1 (1) |
+
+A ParamSpec in one call is what checks any factory, of any project, with one signature; an overload for each class would
+serve those that it names, and answer every mistake with a list of overloads. A string below the field is the one
+documentation that pyright, ty and jedi show where a field is read; `Attributes:` beside it would say everything twice.
+`OnlyBegun` is final so that a checker can tell it from the events that go further."""  # noqa: E501  # rows of a table
+"""What servers make of other spellings, in plain code."""
+
 _SOURCES: Final = ("list", "choice", "call", "hover", "class")
 
 
@@ -193,6 +233,8 @@ Of pyright, ty and pyrefly these are limits of the servers: each is shown in the
 plain dataclass or function. Jedi's are its own.
 
 {shortfalls_table()}
+
+{WAYS}
 
 ## Other trainers
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final, Mapping
 
 import attrs
+from marks import all_marks
 
 
 @attrs.frozen
@@ -28,15 +29,22 @@ class Limit:
     """The mark of `plain.py` that shows that it is the server; none for jedi."""
 
 
+THROUGH_A_PARAM_SPEC: Final[Mapping[str, tuple[str, ...]]] = {
+    "constructing.add: learn.add(GradientClip, |": ("clip=", "by="),
+    "constructing.add: learn.add(GradientClip, c|": ("clip=",),
+}
+THROUGH_PARTIAL: Final[Mapping[str, tuple[str, ...]]] = {
+    mark.id: mark.wanted for mark in all_marks() if mark.before.endswith("partial(GradientClip, ")
+}
+IN_A_PATTERN: Final[Mapping[str, tuple[str, ...]]] = {"matching.HowFar.after_batch: case AfterPred(|": ("pred=",)}
+"""Places at which several servers fall short alike."""
+
 SHORTFALLS: Final[Mapping[str, tuple[Limit, ...]]] = {
     "pyright": (
         Limit(
             "For a keyword that a ParamSpec stands for it shows the documentation of the function called, `learn.add`.",
             "documented by its class alone",
-            {
-                "constructing.add: learn.add(GradientClip, |": ("clip=", "by="),
-                "constructing.add: learn.add(GradientClip, c|": ("clip=",),
-            },
+            THROUGH_A_PARAM_SPEC,
             plain="plain.through_a_param_spec: return call(Settings, |",
         ),
         Limit(
@@ -50,12 +58,7 @@ SHORTFALLS: Final[Mapping[str, tuple[Limit, ...]]] = {
         Limit(
             "It does not look through functools.partial: `lambda learn: GradientClip(learn, ` is offered its keywords.",
             "not offered",
-            {
-                "constructing.factories: Learner(nn.Linear(4, 3), data(), F.cross_entropy, SGD, cb_funcs=[partial(GradientClip, |": (
-                    "clip=",
-                    "by=",
-                ),
-            },
+            THROUGH_PARTIAL,
             plain="plain.through_partial: return partial(Settings, |",
         ),
         Limit(
@@ -69,9 +72,7 @@ SHORTFALLS: Final[Mapping[str, tuple[Limit, ...]]] = {
         Limit(
             "It offers no keywords in a class pattern: `case AfterPred() as event` is offered what `event.` has.",
             "not offered",
-            {
-                "matching.HowFar.after_batch: case AfterPred(|": ("pred=",),
-            },
+            IN_A_PATTERN,
             plain="plain.in_a_pattern: case Settings(|",
         ),
     ),
@@ -79,55 +80,25 @@ SHORTFALLS: Final[Mapping[str, tuple[Limit, ...]]] = {
         Limit(
             "It does not look through a ParamSpec: what the factory takes is offered after `learn.add(lambda learn: GradientClip(learn, `.",
             "not offered",
-            {
-                "constructing.add: learn.add(GradientClip, |": ("clip=", "by="),
-                "constructing.add: learn.add(GradientClip, c|": ("clip=",),
-            },
+            THROUGH_A_PARAM_SPEC,
             plain="plain.through_a_param_spec: return call(Settings, |",
         ),
         Limit(
             "It does not look through functools.partial: `lambda learn: GradientClip(learn, ` is offered its keywords.",
             "not offered",
-            {
-                "constructing.factories: Learner(nn.Linear(4, 3), data(), F.cross_entropy, SGD, cb_funcs=[partial(GradientClip, |": (
-                    "clip=",
-                    "by=",
-                ),
-            },
+            THROUGH_PARTIAL,
             plain="plain.through_partial: return partial(Settings, |",
         ),
         Limit(
             "After `def` it offers nothing at all: `self.after_` in a hook is offered them all.",
             "not offered",
-            {
-                "hooks.OfTensors: def af|": (
-                    "after_backward",
-                    "after_batch",
-                    "after_loss",
-                    "after_pred",
-                    "after_step",
-                    "after_epoch",
-                    "after_fit",
-                ),
-                "hooks.OfTensors: def after_|": ("after_loss", "after_step"),
-                "hooks.OfTensors: def after_lo|": ("after_loss",),
-                "hooks.OfTensors: def be|": ("begin_fit", "begin_epoch", "begin_batch"),
-                "hooks.OfTensors: def begin_bat|": ("begin_batch",),
-                "hooks.OfTensors: def begin_valida|": ("begin_validate",),
-                "hooks.OfAnything: def after_st|": ("after_step",),
-                "hooks.OfAnything: def begin_epo|": ("begin_epoch",),
-                "hooks.OfSomething: def after_pr|": ("after_pred",),
-                "hooks.Mine: def after_epo|": ("after_epoch",),
-                "hooks.Based: def begin_bat|": ("begin_batch",),
-            },
+            {mark.id: mark.wanted for mark in all_marks() if mark.kind == "override"},
             plain="plain.Derived: def afte|",
         ),
         Limit(
             "It offers no keywords in a class pattern: `case AfterPred() as event` is offered what `event.` has.",
             "not offered",
-            {
-                "matching.HowFar.after_batch: case AfterPred(|": ("pred=",),
-            },
+            IN_A_PATTERN,
             plain="plain.in_a_pattern: case Settings(|",
         ),
         Limit(
@@ -143,10 +114,7 @@ SHORTFALLS: Final[Mapping[str, tuple[Limit, ...]]] = {
         Limit(
             "It does not look through a ParamSpec: what the factory takes is offered after `learn.add(lambda learn: GradientClip(learn, `.",
             "not offered",
-            {
-                "constructing.add: learn.add(GradientClip, |": ("clip=", "by="),
-                "constructing.add: learn.add(GradientClip, c|": ("clip=",),
-            },
+            THROUGH_A_PARAM_SPEC,
             plain="plain.through_a_param_spec: return call(Settings, |",
         ),
         Limit(
@@ -187,12 +155,7 @@ SHORTFALLS: Final[Mapping[str, tuple[Limit, ...]]] = {
         Limit(
             "It does not look through functools.partial: `lambda learn: GradientClip(learn, ` is offered its keywords.",
             "not offered",
-            {
-                "constructing.factories: Learner(nn.Linear(4, 3), data(), F.cross_entropy, SGD, cb_funcs=[partial(GradientClip, |": (
-                    "clip=",
-                    "by=",
-                ),
-            },
+            THROUGH_PARTIAL,
             plain="plain.through_partial: return partial(Settings, |",
         ),
         Limit(
@@ -215,9 +178,7 @@ SHORTFALLS: Final[Mapping[str, tuple[Limit, ...]]] = {
         Limit(
             "It offers no keywords in a class pattern: `case AfterPred() as event` is offered what `event.` has.",
             "not offered",
-            {
-                "matching.HowFar.after_batch: case AfterPred(|": ("pred=",),
-            },
+            IN_A_PATTERN,
             plain="plain.in_a_pattern: case Settings(|",
         ),
     ),
@@ -295,20 +256,12 @@ SHORTFALLS: Final[Mapping[str, tuple[Limit, ...]]] = {
         Limit(
             "It does not look through a ParamSpec: what the factory takes is offered after `learn.add(lambda learn: GradientClip(learn, `.",
             "not offered",
-            {
-                "constructing.add: learn.add(GradientClip, |": ("clip=", "by="),
-                "constructing.add: learn.add(GradientClip, c|": ("clip=",),
-            },
+            THROUGH_A_PARAM_SPEC,
         ),
         Limit(
             "It does not look through functools.partial: `lambda learn: GradientClip(learn, ` is offered its keywords.",
             "not offered",
-            {
-                "constructing.factories: Learner(nn.Linear(4, 3), data(), F.cross_entropy, SGD, cb_funcs=[partial(GradientClip, |": (
-                    "clip=",
-                    "by=",
-                ),
-            },
+            THROUGH_PARTIAL,
         ),
         Limit(
             "It offers no keywords where type arguments are given.",
