@@ -78,6 +78,8 @@ class FastaiCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
         self._epoch_runs = False
         self._valid_runs = False
         self._ends_epoch = False
+        self._searches = False
+        self._searched: object = None
 
     @override
     def __setattr__(self, name: str, value: object) -> None:
@@ -89,6 +91,11 @@ class FastaiCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
         if name == "learn":
             self._attach(cast("Optional[Learner]", value))
         object.__setattr__(self, name, value)
+
+    @override
+    def __getstate__(self) -> dict[str, object]:
+        """What a learner that is exported or copied takes along: all but the fit, with its batch and optimizer."""
+        return {**vars(self), "_fit": None, "_last": None, "_turn": None}
 
     @override
     def __call__(self, event_name: str) -> object:
@@ -130,6 +137,7 @@ class FastaiCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
         if not start:
             self._waiting = None  # a fit that begins anew, whatever was loaded before
         self._done = start
+        self._searches = any(type(cb).__name__ == "LRFinder" for cb in learn.cbs)
         if self._begin(learn.model, _optimizer(learn.opt), learn.n_epoch, start).cancelled:
             raise CancelFitException
 
@@ -208,6 +216,8 @@ class FastaiCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
             return
         learn = self._here()
         xb, yb = _one(learn.xb), _one(learn.yb)
+        if self._searches:
+            self._searched = _rate(learn)
         fit.begin_batch(learn.iter, xb, yb)
         turn = self._turn
         if turn.stage >= SKIPPED:
@@ -257,6 +267,11 @@ class FastaiCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
         """Skips the step where a callback has asked for that; the gradients stay, as in GradientAccumulation."""
         if self._turn is not None and self._turn.stage != BACKWARD:
             raise CancelBatchException
+        if self._searches and _rate(self._here()) != self._searched:
+            raise LoopError(
+                "lr_find sets the learning rate of each batch, and a typed callback sets the learning rate after it: "
+                "search without that one, with learn.removed_cbs(hosted): learn.lr_find()."
+            )
 
     def after_step(self) -> None:
         """Fires after_step."""
@@ -425,9 +440,18 @@ def _fits(learn: Learner) -> bool:
 def _check_learner(learn: Learner) -> None:
     """Refuses ways to train that have no place for typed callbacks."""
     if any(type(cb).__name__ in ("MixedPrecision", "NonNativeMixedPrecision") for cb in learn.cbs):
-        raise LoopError("under MixedPrecision the gradients are scaled where a callback sees them: train without it.")
+        raise LoopError(
+            "under MixedPrecision the gradients are scaled where a callback sees them, and in bfloat16 a batch that "
+            "is cancelled leaves autocast on: train without it."
+        )
     if isinstance(_optimizer(learn.opt), LBFGS):
         raise LoopError("LBFGS runs a batch several times in one step, and a typed callback hears of each batch once.")
+
+
+def _rate(learn: Learner) -> object:
+    opt: Any = learn.opt
+    rate: object = opt.hypers[-1]["lr"]
+    return rate
 
 
 def _count(batches: object) -> Optional[int]:

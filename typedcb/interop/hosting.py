@@ -43,6 +43,11 @@ class HostParts:
         self._model: Optional[nn.Module] = None
         self._opt: Optional[Optimizer] = None
 
+    @override
+    def __reduce__(self) -> tuple[type[HostParts], tuple[str]]:
+        """A copy has neither: it gets those of its own trainer, when a fit begins there."""
+        return HostParts, (self._host,)
+
     def bind(self, model: nn.Module, opt: Optimizer) -> None:
         """Takes the trainer's model and optimizer."""
         self._model, self._opt = model, opt

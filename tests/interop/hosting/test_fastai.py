@@ -14,10 +14,11 @@ from driving import driver
 from driving_fastai import learner_of, losses_of
 from five import TASK
 from recording import At, Recorder, answering, raising
+from test_grammar import assert_grammatical
 from torch.optim import LBFGS, SGD
 
 from typedcb import CallbackError, CancelBatch, Cancelled, Completed, Failed, LoopError, SkipStep, SkipZeroGrad
-from typedcb.callbacks import LR, ParamScheduler, SmoothLoss, linear
+from typedcb.callbacks import LR, AvgStats, EarlyStopping, ParamScheduler, SmoothLoss, linear
 
 
 @pytest.fixture(autouse=True)
@@ -205,3 +206,109 @@ def test_a_batch_that_is_cancelled_is_cancelled_for_fastai_too() -> None:
     learn.fit(1)
     assert cancelled == [1]
     assert torch.isfinite(learn.loss) if learn.loss is not None else True
+
+
+SCHEDULED: dict[str, Any] = {
+    "one cycle, twice": lambda learn: [learn.fit_one_cycle(2, 0.1), learn.fit_one_cycle(1, 0.05)],
+    "fine tuning": lambda learn: learn.fine_tune(2, 0.1),
+    "a search for a learning rate before": lambda learn: [found(learn), learn.fit(2)],
+}
+
+
+def found(learn: Any) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what numpy has to say of what fastai loads
+        return learn.lr_find(num_it=12, show_plot=False)
+
+
+@pytest.mark.parametrize("how", SCHEDULED)
+def test_a_hosted_fit_comes_to_what_fastais_own_comes_to(how: str, tmp_path: Any) -> None:
+    fastai("callback.schedule")
+    results: list[Any] = []
+    for callbacks in ([], [host(Recorder(), SmoothLoss())]):
+        learn = learner_of(TASK, *callbacks, path=tmp_path)
+        losses = losses_of(learn)
+        SCHEDULED[how](learn)
+        results.append((losses, [weight.tolist() for weight in learn.model.parameters()]))
+    assert results[0] == results[1]
+
+
+def test_a_search_for_a_learning_rate_that_a_callback_sets_is_refused(tmp_path: Any) -> None:
+    fastai("callback.schedule")
+    hosting = host(partial(ParamScheduler, param=LR, schedule=linear(0.5, 0.1)))
+    learn = learner_of(TASK, hosting, path=tmp_path)
+    with pytest.raises(LoopError, match=r"lr_find .* sets the learning rate"):
+        found(learn)
+    assert isinstance(hosting.outcome, Failed)
+
+
+SAMPLES = [sample for xs, ys in TASK.train for sample in zip(xs, ys, strict=True)]
+
+
+def inputs_of(place: int) -> Any:
+    return SAMPLES[place][0]
+
+
+def targets_of(place: int) -> Any:
+    return SAMPLES[place][1]
+
+
+def test_a_learner_that_is_exported_predicts_and_goes_on(tmp_path: Any) -> None:
+    learner, data = fastai("learner"), fastai("data.core")
+    hosting = host(SmoothLoss(), AvgStats())
+    items = data.Datasets(range(len(SAMPLES)), [[inputs_of], [targets_of]], n_inp=1)
+    dls = data.DataLoaders.from_dsets(items, items, bs=8, num_workers=0, device=torch.device("cpu"))
+    learn = learner.Learner(dls, TASK.model(), TASK.loss, cbs=[hosting], path=tmp_path)
+    learn.remove_cbs([cb for cb in learn.cbs if type(cb).__name__ == "ProgressCallback"])
+    with learn.no_logging():
+        learn.fit(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what fastai has to say of pickles
+        learn.export("whole.pkl")
+        other = learner.load_learner(tmp_path / "whole.pkl")
+    xb, _ = TASK.valid[0]
+    assert torch.equal(other.model(xb), learn.model(xb))
+    [theirs] = [cb for cb in other.cbs if type(cb) is type(hosting)]
+    assert theirs is not hosting
+    assert theirs.get(SmoothLoss).count.value == hosting.get(SmoothLoss).count.value == len(TASK.train)
+    other.dls = dls
+    with other.no_logging():
+        other.fit(1)
+    assert isinstance(theirs.outcome, Completed)
+
+
+@pytest.mark.parametrize("event", ["before_fit", "before_epoch", "before_train", "before_batch", "after_pred",
+    "after_loss", "before_backward", "before_step", "after_step", "after_train", "before_validate", "after_validate",
+    "after_epoch"])  # fmt: skip
+@pytest.mark.parametrize("order", [0, 90])
+def test_wherever_fastai_ends_the_fit_the_events_end_in_order(event: str, order: int) -> None:
+    core = fastai("callback.core")
+
+    def ends(self: Any) -> None:
+        if event == "before_fit" or self.epoch == 1:
+            raise core.CancelFitException
+
+    hosting = host(told := Recorder())
+    learn = learner_of(TASK, hosting, type("Ends", (core.Callback,), {"order": order, event: ends})())
+    learn.fit(3)
+    if (order, event) == (0, "before_fit"):
+        assert told.hooks == [], "there was no fit to hear of"
+    else:
+        assert_grammatical(told.seen)
+        assert isinstance(hosting.outcome, Cancelled)
+        assert told.hooks[-1] == "after_fit"
+    learn.remove_cbs([cb for cb in learn.cbs if type(cb).__name__ == "Ends"])
+    told.told.restart()
+    learn.fit(1)
+    assert isinstance(hosting.outcome, Completed)
+
+
+def test_over_several_processes_what_one_would_decide_alone_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    stats = AvgStats()
+    looks, stops = learner_of(TASK, host(SmoothLoss())), learner_of(TASK, host(stats, EarlyStopping(
+        stats.valid_loss, mode="min", patience=1)))  # fmt: skip
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    looks.fit(1)
+    with pytest.raises(CallbackError, match=r"EarlyStopping\.after_epoch may answer CancelTrain.*several processes"):
+        stops.fit(1)
