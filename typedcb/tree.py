@@ -18,10 +18,12 @@ import math
 from typing import Any, Callable, Final, Mapping, Optional, Protocol, Sequence, TypeVar, cast
 
 import attrs
+import msgspec
 import torch
 from torch import Tensor
 from typing_extensions import TypeAlias, TypeIs
 
+from .articles import an_instance
 from .errors import CorruptCheckpointError, StateError
 
 T = TypeVar("T")
@@ -65,8 +67,12 @@ def encode(tree: Tree) -> tuple[bytes, dict[str, Tensor]]:
         StateError: It holds what no checkpoint can hold; the message says where.
     """
     encoder = _Encoder()
-    text = json.dumps(encoder.node(tree, ()), allow_nan=False, separators=(",", ":"))
-    return text.encode(), encoder.tensors
+    nodes = encoder.node(tree, ())
+    try:
+        text = msgspec.json.encode(nodes)  # ten times as quick as json
+    except UnicodeEncodeError:  # half of a surrogate pair, which json writes as an escape
+        text = json.dumps(nodes, allow_nan=False, separators=(",", ":")).encode()
+    return text, encoder.tensors
 
 
 _PLAIN: Final = frozenset((bool, int, str, type(None)))
@@ -96,7 +102,7 @@ class _Encoder:
         if is_dict(value):
             return {"dict": [[self._key(key, path), self.node(item, (*path, str(key)))] for key, item in value.items()]}
         raise StateError(
-            f"{_shown(path)} is a {type(value).__name__}, which no checkpoint can hold: it may hold numbers, strings, "
+            f"{_shown(path)} is {an_instance(value)}, which no checkpoint can hold: it may hold numbers, strings, "
             f"None and tensors, tuples, lists and dicts of these, frozen classes where a cell's annotation names them, "
             f"and whatever has state_dict and load_state_dict. Declare a cell with saved=False to leave it out."
         )
@@ -110,7 +116,7 @@ class _Encoder:
     def _key(self, key: object, path: tuple[str, ...]) -> Json:
         if key is None or isinstance(key, (bool, int, float, str, tuple)):
             return self.node(key, path)
-        raise StateError(f"{_shown(path)} has a {type(key).__name__} as a key, and keys are strings and numbers.")
+        raise StateError(f"{_shown(path)} has {an_instance(key)} as a key, and keys are strings and numbers.")
 
     def _node_of(self, tensor: Tensor, path: tuple[str, ...]) -> Json:
         tensor = tensor.detach()

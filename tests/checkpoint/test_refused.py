@@ -22,6 +22,7 @@ from typing import Any
 import msgspec
 import pytest
 import torch
+from blake3 import blake3
 from killing import HERE, environment
 from torch import nn
 
@@ -58,10 +59,9 @@ def copied(saved: Path, to: Path) -> Path:
 
 def resign(path: Path, **changes: Any) -> None:
     """Writes a manifest that is right about what the files hold now: what somebody who means harm would do."""
-    files = {
-        name: {"size": (path / name).stat().st_size, "sha256": digest((path / name).read_bytes())} for name in FILES[1:]
-    }
-    contents = {"format": 1, "versions": {}, "files": files, **changes}
+    texts = {name: (path / name).read_bytes() for name in FILES[1:]}
+    files = {name: {"size": len(text), "blake3": blake3(text).hexdigest()} for name, text in texts.items()}
+    contents = {"format": 2, "versions": {}, "files": files, **changes}
     text = msgspec.json.encode(contents)
     (path / MANIFEST).write_bytes(msgspec.json.encode({"sha256": digest(text), "contents": contents}))
 
@@ -186,11 +186,12 @@ def linked(name: str) -> Callable[[Path], None]:
 
 
 def named(name: str) -> Callable[[Path], None]:
-    return lambda path: resign(path, files={name: {"size": 1, "sha256": "0"}})
+    return lambda path: resign(path, files={name: {"size": 1, "blake3": "0"}})
 
 
 HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
-    "a newer format": (lambda path: resign(path, format=2), "format '2', and this typedcb reads format 1"),
+    "a newer format": (lambda path: resign(path, format=3), "format '3', and this typedcb reads formats up to 2"),
+    "the checksums of another format": (lambda path: resign(path, format=1), "not the one checksum of"),
     "a format of another kind": (lambda path: resign(path, format="x"), "format 'x'"),
     "a file outside": (named("../../secret"), "names '../../secret'"),
     "an absolute file": (named("/etc/passwd"), "names '/etc/passwd'"),
@@ -282,7 +283,7 @@ def test_another_models_is_refused_before_anything_is_copied(saved: Path) -> Non
 
 def test_another_optimizer_is_refused_unless_it_may_begin_anew(saved: Path) -> None:
     adam = partial(torch.optim.Adam, lr=0.01)
-    assert differences(run(opt=adam), saved / MIDDLE) == ["optimizer: it was a SGD, and is a Adam"]
+    assert differences(run(opt=adam), saved / MIDDLE) == ["optimizer: it was an SGD, and is an Adam"]
     learn = run(opt=adam)
     learn.fit(2, resume=saved / MIDDLE, on_mismatch={"optimizer": "reset"})
     assert learn.opt.state
@@ -345,7 +346,7 @@ def counting(kind: str) -> Any:
 def test_a_cell_of_another_type_or_name_is_refused(tmp_path: Path) -> None:
     run(cbs=(Counts(),)).save(tmp_path / "a")
     for kind, match in (
-        ("type", "Counts.n was saved as int, and is declared as str: it is a int"),
+        ("type", "Counts.n was saved as int, and is declared as str: it is an int"),
         ("name", "Counts.n was saved, and is no"),
     ):
         learn = run(cbs=(counting(kind),))
@@ -477,9 +478,10 @@ HARMLESS = {
     ("typedcb", "import_module"),
     ("typedcb.evaluating", "model.eval"),  # torch's own, of a module
     ("typedcb.rules", "'eval', which getattr could be given"),  # a mode of ast.parse, which runs nothing
+    ("typedcb.naming", "'eval', which getattr could be given"),  # a phase by another name
     ("typedcb.answers", "'eval', which getattr could be given"),
     ("typedcb.rules", "'builtins', which getattr could be given"),  # the name of where list and dict come from
-    ("typedcb.store.tensor_file", "ctypes"),  # what is written is hashed where it is, in the tensor's own memory
+    ("typedcb.store.memory", "ctypes"),  # of memory that a GPU copies into, to write from where it is
     # of shards by the reader of safetensors, as the hostile checkpoints of several processes show
     ("typedcb.together", "torch.distributed.checkpoint.state_dict_loader.load"),
 }

@@ -172,8 +172,8 @@ class Checkpoint(AnyCallback):
             raise ValueError(f'Checkpoint.on_error is {self.on_error!r}, and has to be "raise" or "warn".')
         if self.keep_best is not None and self.keep_best[1] not in ("min", "max"):
             raise ValueError(f'Checkpoint.keep_best has the mode {self.keep_best[1]!r}: it has to be "min" or "max".')
-        require("safetensors", extra="checkpoint")
-        require("cattrs", extra="checkpoint")
+        for package in ("blake3", "safetensors", "cattrs"):
+            require(package, extra="checkpoint")
 
     @override
     def begin_fit(self, event: BeginFit) -> None:

@@ -4,7 +4,7 @@
         tensors.safetensors     all tensors
         shard-*.safetensors     the shards of tensors that no process has whole, where there are such
         state.json              everything else, as `tree` writes it
-        manifest.json           the format's version, who wrote it, and the size and sha256 of each file
+        manifest.json           the format's version, who wrote it, and the size and the checksum of each file
 
 A checkpoint is written under a temporary name beside its place, forced to the disk, and renamed: whoever is killed
 meanwhile leaves what was there before, and a temporary directory that the next save removes. Nothing in it is code, and

@@ -6,15 +6,19 @@ import hashlib
 import platform
 import re
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Mapping, Union
 
 import msgspec
 import torch
+from msgspec import UNSET, UnsetType
 
 from ..errors import CheckpointError, CorruptCheckpointError
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """The version of the format that is written, and the newest that is read."""
+
+_CHECKSUMS: Final[Mapping[int, str]] = {1: "sha256", 2: "blake3"}
+"""What the checksum of a file is called in each version."""
 
 MANIFEST: Final = "manifest.json"
 STATE: Final = "state.json"
@@ -25,10 +29,17 @@ SHARD: Final = re.compile(r"shard-\d{5,9}-model-\d{5}-of-\d{5}\.safetensors")
 
 
 class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A file of a checkpoint."""
+    """A file of a checkpoint: its size, and one checksum."""
 
     size: int
-    sha256: str
+    sha256: Union[str, UnsetType] = UNSET
+    blake3: Union[str, UnsetType] = UNSET
+
+    @property
+    def checksums(self) -> dict[str, str]:
+        """Its checksums, by what they are called."""
+        both = {"sha256": self.sha256, "blake3": self.blake3}
+        return {name: text for name, text in both.items() if isinstance(text, str)}
 
 
 class Contents(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -80,17 +91,19 @@ def decoded(text: bytes, place: Path) -> Contents:
     """
     try:
         version: object = msgspec.json.decode(text, type=_AnyManifest).contents.get("format")
-        if version != FORMAT:
+        if not isinstance(version, int) or version not in _CHECKSUMS:
             raise CheckpointError(
-                f"{place} is of format {str(version)[:40]!r}, and this typedcb reads format {FORMAT}: was it written "
-                f"by a newer release? Install that one."
+                f"{place} is of format {str(version)[:40]!r}, and this typedcb reads formats up to {FORMAT}: was it "
+                f"written by a newer release? Install that one."
             )
         manifest = msgspec.json.decode(text, type=_Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CorruptCheckpointError(f"{place} is no manifest: {error}.") from None
     if manifest.sha256 != _digest(manifest.contents) or msgspec.json.encode(manifest) != text:
         raise CorruptCheckpointError(f"{place} is not what was written: its checksum differs.")
-    for name in manifest.contents.files:
+    for name, file in manifest.contents.files.items():
+        if list(file.checksums) != [_CHECKSUMS[version]]:
+            raise CorruptCheckpointError(f"{place} has not the one checksum of {name[:80]!r} that its format has.")
         if name not in (STATE, TENSORS) and not SHARD.fullmatch(name):
             raise CorruptCheckpointError(f"{place} names {name[:80]!r}, which is no file of a checkpoint.")
     return manifest.contents

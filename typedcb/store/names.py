@@ -49,11 +49,14 @@ def _host() -> str:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes the temporary directories of writers that are dead."""
+    """Removes what writers that are dead were at: directories, and files."""
     for path in list(folder.iterdir()):
         found = _TEMPORARY.fullmatch(path.name)
         if found and not path.is_symlink() and _is_dead(found["host"], int(found["pid"]), found["token"]):
-            shutil.rmtree(path, ignore_errors=True)
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _is_dead(host: str, pid: int, token: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import stat
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from ..errors import CheckpointError, CorruptCheckpointError
 from ..extras import require
 from ..together import load_shards, shard_shapes
 from ..tree import StoredTensor, Tree, decode, dtype_name, map_tensors
+from .checksums import checksum_like, take_in
 from .manifest import MANIFEST, MAX_MANIFEST, STATE, TENSORS, Contents, decoded
 from .tensor_file import corrupt, shapes, tensors_in
 
@@ -83,7 +83,8 @@ def read(path: Path) -> Stored:
         CorruptCheckpointError: A file is missing, or not what was written; it says which, and in what way.
         CheckpointError: There is no checkpoint.
     """
-    require("safetensors", extra="checkpoint")
+    for package in ("safetensors", "blake3"):
+        require(package, extra="checkpoint")
     with _directory(path) as folder:
         contents = _read_manifest(path, folder)
         text = _read_file(path, folder, STATE, contents, keep=True)
@@ -172,7 +173,9 @@ def _read_file(path: Path, folder: int, name: str, contents: Contents, *, keep: 
             raise CorruptCheckpointError(f"{path / name} has {size} bytes, and {_MAX_STATE} are the most it may have.")
         with os.fdopen(os.dup(descriptor), "rb") as file:
             text = file.read(size + 1) if keep else b""
-            digest = hashlib.sha256(text) if keep else hashlib.file_digest(file, "sha256")
-    if digest.hexdigest() != expected.sha256:
+            digest = checksum_like(expected)
+            digest.update(text)
+            take_in(file, digest)
+    if digest.hexdigest() not in expected.checksums.values():
         raise CorruptCheckpointError(f"{path / name} is not what was written: its checksum differs.")
     return text

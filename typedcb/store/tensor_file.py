@@ -1,18 +1,14 @@
-"""The file of tensors, which safetensors writes and reads: what is in it, and its checksum."""
+"""The file of tensors, as safetensors reads it."""
 
 from __future__ import annotations
 
-import ctypes
-import hashlib
-import sys
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Generator, Mapping, Protocol, cast
+from typing import Generator, Protocol, cast
 
 from torch import Tensor
 
 from ..errors import CorruptCheckpointError
-from .manifest import File
 
 
 def shapes(path: Path) -> dict[str, tuple[int, ...]]:
@@ -51,25 +47,3 @@ def corrupt(place: Path) -> Generator[None, None, None]:
         yield
     except (CorruptCheckpointError, SafetensorError, OSError) as error:
         raise CorruptCheckpointError(f"{place}: {error}") from None
-
-
-def file_of(path: Path) -> File:
-    """The size and the checksum of a file, by reading it."""
-    with path.open("rb") as file:
-        return File(path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
-
-
-def checksum_of(path: Path, tensors: Mapping[str, Tensor]) -> File:
-    """What a file of tensors has to be: its header as it is, and behind it the tensors as they are in memory."""
-    if sys.byteorder != "little":  # safetensors turns them around, then
-        return file_of(path)
-    with tensors_in(path) as file:
-        names = file.offset_keys()
-    in_header = path.stat().st_size - sum(tensor.nbytes for tensor in tensors.values())
-    with path.open("rb") as opened:
-        digest = hashlib.sha256(opened.read(in_header))
-    for name in names:
-        tensor = tensors[name]
-        if tensor.nbytes:
-            digest.update((ctypes.c_char * tensor.nbytes).from_address(tensor.data_ptr()))
-    return File(path.stat().st_size, digest.hexdigest())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from contextlib import suppress
@@ -15,10 +14,12 @@ from typing_extensions import TypeAlias
 from ..errors import CheckpointWriteError
 from ..extras import require
 from ..together import write_shards
+from .checksums import checksum, take_in
+from .direct import DirectFile
+from .disk import sync, write_error
 from .drafts import Draft
 from .manifest import MANIFEST, SHARD, STATE, TENSORS, File, encoded
 from .names import TOKEN, remove_leftovers, temporary_name
-from .tensor_file import checksum_of, file_of
 
 _Stat: TypeAlias = tuple[int, int, int]
 """A file's size in bytes, the time of its last change in nanoseconds, and its inode."""
@@ -64,7 +65,7 @@ def write(target: Path, content: Draft) -> Written:
     Raises:
         CheckpointWriteError: It could not be written, or there is something at `target`; nothing of it is left.
     """
-    require("safetensors", extra="checkpoint")
+    require("blake3", extra="checkpoint")
     if target.exists() or target.is_symlink():
         raise CheckpointWriteError(
             f"{target} is there already, and no checkpoint is written over: choose another name."
@@ -83,7 +84,7 @@ def write(target: Path, content: Draft) -> Written:
         return _commit(target, temporary, content)
     except Exception as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise _write_error(target, content, error) from error
+        raise write_error(target, len(content.text) + content.layout.size, error) from error
     except BaseException:  # Ctrl-C: what is half done goes, and the interrupt goes on
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -95,13 +96,13 @@ def _finish(target: Path, folder: Path, content: Draft) -> Written:
         remove_leftovers(target.parent)
         return _commit(target, folder, content)
     except Exception as error:
-        raise _write_error(target, content, error) from error
+        raise write_error(target, len(content.text) + content.layout.size, error) from error
 
 
 def _commit(target: Path, temporary: Path, content: Draft) -> Written:
     stats = _write_files(temporary, content)
     os.rename(temporary, target)
-    _sync(target.parent)
+    sync(target.parent)
     return Written(target, stats)
 
 
@@ -111,7 +112,7 @@ def probe(folder: Path) -> None:
     Raises:
         CheckpointWriteError: They cannot.
     """
-    require("safetensors", extra="checkpoint")
+    require("blake3", extra="checkpoint")
     test = folder / f".probe-{os.getpid()}-{TOKEN}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -126,36 +127,37 @@ def probe(folder: Path) -> None:
 
 
 def _write_files(folder: Path, content: Draft) -> dict[str, _Stat]:
-    import safetensors.torch  # noqa: PLC0415  # it is an extra
-
-    safetensors.torch.save_file(content.tensors, str(folder / TENSORS))  # pyright: ignore[reportUnknownMemberType]
     (folder / STATE).write_bytes(content.text)
+    text = checksum()
+    text.update(content.text)
     shards = sorted(path.name for path in folder.iterdir() if SHARD.fullmatch(path.name))
     files = {
-        STATE: File(len(content.text), hashlib.sha256(content.text).hexdigest()),
-        TENSORS: checksum_of(folder / TENSORS, content.tensors),
-        **{name: file_of(folder / name) for name in shards},  # other ranks have written them
+        STATE: File(len(content.text), blake3=text.hexdigest()),
+        TENSORS: _write_tensors(folder / TENSORS, content),
+        **{name: _file_of(folder / name) for name in shards},  # other ranks have written them
     }
     (folder / MANIFEST).write_bytes(encoded(files))
-    for name in (*files, MANIFEST):
-        _sync(folder / name)
-    _sync(folder)
+    for name in (STATE, *shards, MANIFEST):
+        sync(folder / name)
+    sync(folder)
     return {name: _stat(folder / name) for name in (*files, MANIFEST)}
 
 
-def _sync(path: Path) -> None:
-    """Forces a file or a directory to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _write_tensors(path: Path, content: Draft) -> File:
+    """Writes the file of tensors, and forces it to the disk. Its checksum is of what was in memory."""
+    digest, left = checksum(), content.layout.size
+    with DirectFile(path) as file:
+        for chunk in content.chunks():
+            digest.update(chunk[:left])
+            file.write(chunk)
+            left -= len(chunk)
+        file.end(content.layout.size)
+    return File(content.layout.size, blake3=digest.hexdigest())
 
 
-def _write_error(target: Path, content: Draft, error: Exception) -> CheckpointWriteError:
-    needed = len(content.text) + sum(tensor.nbytes for tensor in content.tensors.values())
-    with suppress(OSError):
-        free = shutil.disk_usage(target.parent if target.parent.exists() else Path()).free
-        room = f" It needs {needed / 1e6:.1f} MB, and {free / 1e6:.1f} MB are free there."
-        return CheckpointWriteError(f"{target} could not be written: {error}.{room}")
-    return CheckpointWriteError(f"{target} could not be written: {error}.")
+def _file_of(path: Path) -> File:
+    """A file that others have written."""
+    digest = checksum()
+    with path.open("rb") as file:
+        take_in(file, digest)
+    return File(path.stat().st_size, blake3=digest.hexdigest())
