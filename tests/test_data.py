@@ -101,7 +101,7 @@ def test_a_loader_that_has_run_out_in_a_later_epoch_is_refused() -> None:
 
 
 def test_what_is_no_iterable_is_refused() -> None:
-    with pytest.raises(BatchError, match="train_dl is a int, and has to be an iterable"):
+    with pytest.raises(BatchError, match="train_dl is an int, and has to be an iterable"):
         DataBunch(3)  # type: ignore[call-overload]
 
 
@@ -116,7 +116,7 @@ def test_what_is_no_iterable_is_refused() -> None:
         ((torch.ones(2), torch.ones(2), torch.ones(2)), "a tuple of 3"),
         ({"x": torch.ones(2), "y": torch.ones(2)}, "a dict of 2"),
         ("xy", "a str of 2"),
-        (7, "a int"),
+        (7, "an int"),
         (None, "a NoneType"),
     ],
 )
@@ -204,7 +204,7 @@ def test_the_batch_size_is_the_first_dimension_of_the_first_tensor_or_the_length
 
 
 def test_a_batch_without_a_size_is_refused() -> None:
-    with pytest.raises(BatchError, match="targets are a int, from which no batch size can be read"):
+    with pytest.raises(BatchError, match="targets are an int, from which no batch size can be read"):
         batch_size(3)
 
 

@@ -13,6 +13,7 @@ import weakref
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Callable, Final, Generic, Iterable, Sequence, TypeVar, Union
 
+from .articles import an_instance
 from .callback import Callback, SomeCallback, check_frozen, field_values, is_callback
 from .cell import State, View
 from .dispatch import Plan, Watching, plan_of, watchings_of
@@ -118,7 +119,7 @@ def _owner(field: str, value: object, index_of: dict[int, int], owner_of: dict[i
     if is_callback(value):
         if id(value) not in index_of:
             raise DependencyError(
-                f"{field} is a {type(value).__name__} that is not attached: pass that very instance in cbs too, "
+                f"{field} is {an_instance(value)} that is not attached: pass that very instance in cbs too, "
                 f"or add it before."
             )
         return index_of[id(value)]

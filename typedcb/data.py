@@ -15,6 +15,7 @@ from torch.utils import _pytree as pytree  # torch has no public way to go over 
 from torch.utils.data import DataLoader
 from typing_extensions import TypeAlias
 
+from .articles import an_instance
 from .errors import BatchError
 from .events import X, X_co, Y_co
 
@@ -105,7 +106,7 @@ def batch_size(yb: object) -> int:
             return len(leaf)
     if isinstance(yb, Sized):
         return len(yb)
-    raise BatchError(f"a batch's targets are a {type(yb).__name__}, from which no batch size can be read.")
+    raise BatchError(f"a batch's targets are {an_instance(yb)}, from which no batch size can be read.")
 
 
 def length_of(items: object) -> Optional[int]:
@@ -143,10 +144,10 @@ def describe(value: object) -> str:
 
 def _check_loader(name: str, dl: object) -> None:
     if not hasattr(dl, "__iter__"):
-        raise BatchError(f"{name} is a {type(dl).__name__}, and has to be an iterable of (xb, yb) pairs.")
+        raise BatchError(f"{name} is {an_instance(dl)}, and has to be an iterable of (xb, yb) pairs.")
     if hasattr(dl, "__next__"):
         raise BatchError(
-            f"{name} is a {type(dl).__name__}, which can be run through only once, and each epoch runs through it: "
+            f"{name} is {an_instance(dl)}, which can be run through only once, and each epoch runs through it: "
             f"pass a DataLoader, a list, or an object whose __iter__ begins afresh."
         )
     if length_of(dl) == 0:

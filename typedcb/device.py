@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree  # torch has no public way to map over the tensors of a nested batch
 
+from .articles import an_instance
 from .data import release
 from .events import X, Y
 
@@ -55,4 +56,4 @@ class _Placed(Generic[X, Y]):
     def __len__(self) -> int:
         if isinstance(self._dl, Sized):
             return len(self._dl)
-        raise TypeError(f"a {type(self._dl).__name__} has no length")
+        raise TypeError(f"{an_instance(self._dl)} has no length")

@@ -20,6 +20,7 @@ import msgspec
 from typing_extensions import TypeAlias
 
 from . import hooks
+from .articles import an_instance
 from .callback import Callback, SomeCallback
 from .cell import State
 from .errors import HookError, place
@@ -352,7 +353,7 @@ def _describe(answer: object) -> str:
     if isinstance(answer, type):
         return f"the class {answer.__name__}, not an instance: write {answer.__name__}()"
     if isinstance(answer, (Cancel, msgspec.Struct)) or attrs.has(type(answer)):
-        return f"{'an' if type(answer).__name__[0] in 'AEIOU' else 'a'} {type(answer).__name__}"
+        return an_instance(answer)
     text = repr(answer)
     return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(answer).__name__})"
 

@@ -6,6 +6,7 @@ import warnings
 from itertools import chain
 from typing import Iterator
 
+from .articles import an_instance
 from .cursor import Cursor
 from .data import length_of
 from .errors import BatchError, BatchWarning
@@ -41,7 +42,7 @@ def _check_pair(batch: object) -> None:
     size = length_of(batch)
     if size == 2 and isinstance(batch, (tuple, list)):
         return
-    what = f"a {type(batch).__name__}" + ("" if size is None else f" of {size}")
+    what = an_instance(batch) + ("" if size is None else f" of {size}")
     raise BatchError(
         f"the loader gave {what}, and a batch is a pair (xb, yb): put several inputs into a tuple or dict of their "
         f"own, as xb."

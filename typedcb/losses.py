@@ -8,6 +8,7 @@ from typing import Protocol, Union
 from torch import Tensor, nn
 from typing_extensions import TypeAlias
 
+from .articles import an_instance
 from .errors import BatchError
 from .hooks import P_contra, Y_contra
 
@@ -36,7 +37,7 @@ def check_loss(loss: object) -> None:
     """
     if isinstance(loss, Tensor) and not loss.dim():
         return
-    what = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"a {type(loss).__name__}"
+    what = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else an_instance(loss)
     raise BatchError(f"the loss is {what}, and has to be a scalar tensor: reduce it, by .mean() say.")
 
 

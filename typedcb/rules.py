@@ -10,6 +10,7 @@ import collections
 import inspect
 from typing import Callable, Collection, Final, Iterator, Mapping, Optional, cast, get_args, get_origin
 
+from .articles import an_instance, with_article
 from .events import Phase
 from .hooks import HOOKS
 
@@ -60,7 +61,7 @@ def signature_problem(name: str, function: object) -> Optional[str]:
     event = HOOKS[name].event.__name__
     expected = f"write def {name}(self, event: {event})"
     if not inspect.isfunction(function):
-        return f"is a {type(function).__name__}, and a hook is a plain method: {expected}"
+        return f"is {an_instance(function)}, and a hook is a plain method: {expected}"
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         return f"is async, and the loop awaits nothing: {expected}"
     if inspect.isgeneratorfunction(function):
@@ -168,11 +169,12 @@ def mutable_problem(kind: str, *, shared: bool, in_cell: bool = False) -> str:
     """
     instead = _INSTEAD.get(kind, "a frozen class for a setting, a cell for each value that changes")
     if in_cell:
-        return f"is a cell with a {kind}, whose initial value would change with it, so that no reset helps: {instead}."
+        a_kind = with_article(kind)
+        return f"is a cell with {a_kind}, whose initial value would change with it, so that no reset helps: {instead}."
     if shared:
-        return f"is a {kind} that all instances share, in every fit: {instead}."
+        return f"is {with_article(kind)} that all instances share, in every fit: {instead}."
     return (
-        f"is a {kind}, which no reset and no saved state of the callback knows of: {instead}. "
+        f"is {with_article(kind)}, which no reset and no saved state of the callback knows of: {instead}. "
         f'Where it is meant all the same, Annotated[..., "why"] says so.'
     )
 

@@ -7,6 +7,7 @@ from typing import Any, Final, Iterable, Mapping, cast
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from .articles import an_instance, with_article
 from .errors import CorruptCheckpointError
 from .needs import HasModelAndOpt
 from .ranks import here
@@ -143,7 +144,7 @@ def _model_differences(tree: Tree, model: nn.Module) -> list[str]:
 
 def _opt_differences(saved: Tree, opt: Optimizer) -> list[str]:
     if saved.get("class") != type(opt).__qualname__:
-        return [f"it was a {saved.get('class')}, and is a {type(opt).__name__}"]
+        return [f"it was {with_article(str(saved.get('class')))}, and is {an_instance(opt)}"]
     try:
         old = [len(group["params"]) for group in saved["state"]["param_groups"]]
     except (KeyError, TypeError):

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from typing_extensions import get_args, get_origin
 
+from .articles import an_instance
 from .callback import SomeCallback
 from .cell import Series, State
 from .errors import StateError
@@ -171,7 +172,7 @@ def _strict(value: object, kind: type) -> object:
         return value
     if kind is float and type(value) is int:  # a float cell that holds an int holds a number that is a float's
         return value
-    raise TypeError(f"it is a {type(value).__name__}, and no {kind.__name__}")
+    raise TypeError(f"it is {an_instance(value)}, and no {kind.__name__}")
 
 
 def _is_union(kind: object) -> bool:
@@ -193,12 +194,12 @@ def _one_of(converter: Converter, value: object, kind: Any) -> object:  # Any: a
             return converter.structure(value, member)
         except Exception as error:  # noqa: BLE001  # cattrs raises whatever a constructor does
             problems.append(str(error))
-    raise TypeError(f"it is no {shown(kind)}: {'; '.join(problems) or f'it is a {type(value).__name__}'}")
+    raise TypeError(f"it is no {shown(kind)}: {'; '.join(problems) or f'it is {an_instance(value)}'}")
 
 
 def _tuple_of(converter: Converter, value: object, kind: Any) -> object:  # Any: a tuple type
     if not is_tuple(value):
-        raise TypeError(f"it is a {type(value).__name__}, and no tuple")
+        raise TypeError(f"it is {an_instance(value)}, and no tuple")
     items = get_args(kind)
     if not items:
         return value

@@ -171,7 +171,7 @@ def test_whatever_does_not_fit_is_named_with_its_objective(tmp_path: Path) -> No
         (gan(5, names=("critic", "painter")), "model: the objective generator was saved, and is not there now"),
         (gan(5, names=("critic", "painter")), "model: the objective painter is there now, and was not saved"),
         (gan(5, width=7), r"model: of critic: 0\.weight was float32 \[6, 2\], and is float32 \[7, 2\]"),
-        (gan(5, opt=torch.optim.RMSprop), "optimizer: of critic: it was a Adam, and is a RMSprop"),
+        (gan(5, opt=torch.optim.RMSprop), "optimizer: of critic: it was an Adam, and is an RMSprop"),
     ):
         before = all_of(other)
         with pytest.raises(MismatchError, match=match):

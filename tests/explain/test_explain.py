@@ -165,13 +165,32 @@ def test_the_command_explains(
 
 @pytest.mark.parametrize(
     ("target", "said"),
-    [("{}:number", "is a int"), ("{}:none", "there is no none"), ("{}", "names no object"), ("no_such:x", "no_such")],
+    [
+        ("{}:number", "is an int"),
+        ("{}:none", "there is no none"),
+        ("{}", "names no object"),
+        ("no_such:x", "explain: there is no module no_such, neither here nor among what is installed"),
+        ("typedcb.no_such:x", "explain: there is no module typedcb.no_such, neither here"),
+    ],
 )
 def test_what_cannot_be_explained_is_said(
     target: str, said: str, module: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["explain", target.format(module)]) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["needy", "needy.py"])
+def test_a_module_that_imports_what_is_not_there_says_on_which_line(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "needy.py").write_text("x = 1\nimport not_installed\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert main(["explain", f"{name}:x"]) == 2
+    said = capsys.readouterr().err
+    assert "cannot be imported: ModuleNotFoundError: No module named 'not_installed'" in said
+    assert said.rstrip().endswith("needy.py:2)")
 
 
 def test_a_picture_that_cannot_be_written_is_said(

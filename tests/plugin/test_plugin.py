@@ -187,6 +187,22 @@ def test_a_notebook_that_is_none_is_named(text: str, tmp_path: Path, capsys: pyt
     assert "odd.ipynb" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("cells", "place"),
+    [
+        (("x = 1\ny = 2\n", "z = 3\nz z\n"), "cell 2:2"),
+        (("a = 1\n", "y = (\n", "2)\n"), "cell 2:1"),
+        (("%%bash\nls (\n", "!ls (\nx = 'a\n"), "cell 2:2"),
+    ],
+)
+def test_a_cell_that_is_no_python_is_said_with_its_line(
+    cells: tuple[str, ...], place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "odd.ipynb").write_text(notebook(*cells))
+    assert main(["check", str(tmp_path)]) == 2
+    assert f"odd.ipynb:{place}: this is no Python: " in capsys.readouterr().err
+
+
 # ------------------------------------------------------------------------------------------------- the plugin itself
 
 

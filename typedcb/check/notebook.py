@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -28,7 +29,7 @@ class Notebook(Module):
         text: The notebook, as JSON.
 
     Raises:
-        SyntaxError: A cell is no Python.
+        SyntaxError: A cell is no Python: `filename` is the cell in words, as `place` has it, and `lineno` a line of it.
         ValueError: It is no notebook.
     """
 
@@ -36,6 +37,7 @@ class Notebook(Module):
         self._first_lines: list[tuple[int, int]] = []
         code: list[str] = []
         for number, lines in _cells(text):
+            _check(number, lines)
             self._first_lines.append((len(code), number))
             code += lines
         super().__init__(name, "\n".join(code) + "\n")
@@ -47,7 +49,20 @@ class Notebook(Module):
             line: The line in the whole, from 1.
         """
         before, number = max(first for first in self._first_lines if first[0] < line)
-        return f":cell {number}", line - before
+        return _words(number), line - before
+
+
+def _words(number: int) -> str:
+    return f":cell {number}"
+
+
+def _check(number: int, lines: list[str]) -> None:
+    """Refuses a cell that is no Python by itself, whatever the next one makes of it."""
+    try:
+        ast.parse("\n".join(lines))
+    except SyntaxError as error:
+        error.filename = _words(number)
+        raise
 
 
 def _cells(text: str) -> Iterator[tuple[int, list[str]]]:

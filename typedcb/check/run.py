@@ -200,7 +200,8 @@ def _module(file: Path) -> Module:
             return Notebook(_name(file), file.read_text(encoding="utf-8-sig"))
         return Module(_name(file), file.read_text(encoding="utf-8-sig"), is_package=file.stem == "__init__")
     except SyntaxError as error:
-        raise SourceError(f"{file}:{error.lineno}: this is no Python: {error.msg}.") from error
+        cell = error.filename if is_notebook(file) else ""
+        raise SourceError(f"{file}{cell}:{error.lineno}: this is no Python: {error.msg}.") from error
     except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a null byte
         raise SourceError(f"{file}: this cannot be read: {error}.") from error
 

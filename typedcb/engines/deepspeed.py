@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..answers import answers_of
+from ..articles import an_instance
 from ..callback import SomeCallback
 from ..engine import Forward
 from ..errors import EngineError
@@ -65,7 +66,7 @@ class DeepSpeed:
         self._engine, wrapped = self._accelerator.prepare(model, opt)
         if wrapped.optimizer is not opt:
             raise EngineError(
-                f"DeepSpeed has put a {type(wrapped.optimizer).__name__} in place of {type(opt).__name__}, "
+                f"DeepSpeed has put {an_instance(wrapped.optimizer)} in place of {type(opt).__name__}, "
                 f"of which neither schedules nor checkpoints know: leave the optimizer out of its config."
             )
         self._opt = opt

@@ -23,6 +23,7 @@ from torch.utils import _pytree as pytree  # torch has no public way to map over
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, IterableDataset, Sampler
 from typing_extensions import TypeAlias, TypeIs, override
 
+from ..articles import an_instance
 from ..data import batch_size
 from ..errors import EngineError
 from ..events import X, Y
@@ -246,7 +247,7 @@ class Sliced(Generic[X, Y]):
     def __len__(self) -> int:
         if isinstance(self._dl, Sized):
             return len(self._dl)
-        raise TypeError(f"a {type(self._dl).__name__} has no length")
+        raise TypeError(f"{an_instance(self._dl)} has no length")
 
 
 def _sliced(name: str, pair: tuple[X, Y], size: int, of_rank: slice) -> tuple[X, Y]:
@@ -255,7 +256,7 @@ def _sliced(name: str, pair: tuple[X, Y], size: int, of_rank: slice) -> tuple[X,
     def cut(leaf: object) -> object:
         if isinstance(leaf, Tensor) and leaf.dim() and len(leaf) == size:
             return leaf[of_rank]
-        what = f"a tensor of shape {list(leaf.shape)}" if isinstance(leaf, Tensor) else f"a {type(leaf).__name__}"
+        what = f"a tensor of shape {list(leaf.shape)}" if isinstance(leaf, Tensor) else an_instance(leaf)
         raise EngineError(
             f"a batch of {name} has {what} in it, which cannot be split among the ranks: each part of a batch is a "
             f"tensor whose first dimension is the batch's, {size} here. Of a DataLoader over a map-style data set each "

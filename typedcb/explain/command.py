@@ -9,6 +9,7 @@ from importlib import import_module, util
 from pathlib import Path
 from typing import Iterable, cast
 
+from ..articles import an_instance
 from ..callback import is_callback
 from ..errors import CallbackError
 from ..extras import require
@@ -89,7 +90,7 @@ def _loaded(module: str) -> object:
     except (CallbackError, TargetError):
         raise
     except Exception as error:
-        last = traceback.extract_tb(error.__traceback__)[-1]
+        last = [frame for frame in traceback.extract_tb(error.__traceback__) if "<frozen" not in frame.filename][-1]
         where = f"{last.filename}:{last.lineno}"
         raise TargetError(f"{module} cannot be imported: {type(error).__name__}: {error} ({where})") from error
 
@@ -109,7 +110,15 @@ def _imported(module: str) -> object:
         return made
     if "" not in sys.path:
         sys.path.insert(0, "")
-    return import_module(module)
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise  # what is missing is something that the module imports
+        raise TargetError(
+            f"there is no module {error.name}, neither here nor among what is installed: a file is named by its path, "
+            f"such as train.py:learn."
+        ) from error
 
 
 def _subject(found: object, target: str) -> Subject:
@@ -131,6 +140,6 @@ def _subject(found: object, target: str) -> Subject:
             return _subject(made, target)
         found = made
     raise TargetError(
-        f"{target} is a {type(found).__name__}: a learner, a loop, a list of callbacks, or a function that makes one "
+        f"{target} is {an_instance(found)}: a learner, a loop, a list of callbacks, or a function that makes one "
         f"of these can be explained."
     )

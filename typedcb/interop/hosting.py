@@ -14,6 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 from typing_extensions import Never, override
 
+from ..articles import an_instance
 from ..callback import Callback, SomeCallback, is_callback
 from ..device import device_of
 from ..errors import BatchError, CallbackError, LoopError
@@ -104,7 +105,7 @@ def _split_pair(batch: Any) -> tuple[Any, Any]:  # Any: what a loader gives has 
 
 
 def _described(batch: object) -> str:
-    name = f"a {type(batch).__name__}"
+    name = an_instance(batch)
     if isinstance(batch, Mapping):
         return f"{name} of {', '.join(map(str, cast('Mapping[object, object]', batch)))}"
     return f"{name} of {len(cast('Sequence[object]', batch))}" if isinstance(batch, (tuple, list)) else name

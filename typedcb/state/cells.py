@@ -11,6 +11,7 @@ from typing import Optional, Protocol, Sequence, cast
 import torch
 from torch import nn
 
+from ..articles import an_instance
 from ..attach import own_states
 from ..callback import SomeCallback
 from ..cell import Series, State
@@ -123,10 +124,10 @@ def own_problem(live: object, value: object) -> Optional[str]:
     """Why an object that is there does not take a state; None where it does."""
     own = saves_itself(live)
     if not isinstance(value, OwnState):
-        return None if own is None else f"is a {type(live).__name__}, and nothing was saved of one"
+        return None if own is None else f"is {an_instance(live)}, and nothing was saved of one"
     if own is None:
         return f"holds {str(live)[:40]}, and something with a state of its own was saved"
     old, new = tensors_of(value.state), tensors_of(own.state_dict())
     if isinstance(live, nn.Module) and old != new:
-        return f"is a {type(live).__name__} with other tensors: {differing_tensors(old, new)}"
+        return f"is {an_instance(live)} with other tensors: {differing_tensors(old, new)}"
     return None
