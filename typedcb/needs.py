@@ -7,14 +7,18 @@ A `Learner` satisfies them all. In a loop of one's own any object with these fie
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, Protocol
+from typing import TYPE_CHECKING, Generic, Protocol, Sequence
 
 import attrs
 from typing_extensions import TypeVar
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
     from torch.optim import Optimizer
+
+    from .callback import SomeCallback
+    from .data import DataBunch
 
 M = TypeVar("M", bound="nn.Module", default="nn.Module")
 
@@ -39,6 +43,25 @@ class HasOpt(Protocol):
 
 class HasModelAndOpt(HasModel, HasOpt, Protocol):
     """Something with a model and an optimizer."""
+
+
+class HasDataAndCallbacks(Protocol):
+    """Something with data, callbacks and a device: what a learner is made of besides models and optimizers."""
+
+    @property
+    def data(self) -> DataBunch[object, object]:
+        """The loaders."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        ...
+
+    @property
+    def cbs(self) -> Sequence[SomeCallback]:
+        """The callbacks in the order in which they run."""
+        ...
 
 
 @attrs.frozen

@@ -2,46 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Iterator, Protocol, Sequence, Sized, cast
-
-import torch
-from torch import nn
-from torch.optim import Optimizer
+from typing import Iterator, Protocol, Sized, cast
 
 from .attach import own_states
 from .callback import SomeCallback, field_values, is_callback
 from .cell import State, View
-from .data import DataBunch
+from .needs import HasDataAndCallbacks, HasModelAndOpt
 from .showing import Sheet, Sheets, brief
 
 
-class Portrayed(Protocol):
+class Portrayed(HasModelAndOpt, HasDataAndCallbacks, Protocol):
     """What a portrait is of."""
-
-    @property
-    def model(self) -> nn.Module:
-        """The model."""
-        ...
-
-    @property
-    def opt(self) -> Optimizer:
-        """The optimizer."""
-        ...
-
-    @property
-    def data(self) -> DataBunch[object, object]:
-        """The batches."""
-        ...
-
-    @property
-    def device(self) -> torch.device:
-        """Where it computes."""
-        ...
-
-    @property
-    def cbs(self) -> Sequence[SomeCallback]:
-        """The callbacks in the order in which they run."""
-        ...
 
 
 def portrait(learner: Portrayed) -> Sheets:

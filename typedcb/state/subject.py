@@ -4,37 +4,20 @@ from __future__ import annotations
 
 from typing import Optional, Protocol, Sequence, Union, cast
 
-import torch
 from typing_extensions import TypeAlias
 
 from ..attach import Group
 from ..callback import SomeCallback
-from ..data import DataBunch
-from ..needs import HasModelAndOpt
+from ..needs import HasDataAndCallbacks, HasModelAndOpt
 from ..position import Position
 
 
-class _HasRest(Protocol):
+class _HasRest(HasDataAndCallbacks, Protocol):
     """What a learner's state is made of besides models and optimizers."""
 
     @property
     def loss_func(self) -> object:
         """What computes the loss; a module where it has a state of its own."""
-        ...
-
-    @property
-    def data(self) -> DataBunch[object, object]:
-        """The loaders."""
-        ...
-
-    @property
-    def device(self) -> torch.device:
-        """Where the model is."""
-        ...
-
-    @property
-    def cbs(self) -> Sequence[SomeCallback]:
-        """The callbacks in the order in which they run."""
         ...
 
 
