@@ -1,8 +1,9 @@
 """What callbacks of several processes decide, they decide together.
 
 A Cancel or a Skip that one rank alone took up would leave the others waiting for it in the next collective for ever. So
-behind the hooks of an event whose return types say that they may answer one, all ranks vote: the farthest answer of any
-of them is everybody's. A hook that only reads, or only replaces what its event has, costs no vote.
+behind each hook whose return type says that it may answer one, all ranks vote: the farthest answer of any of them is
+everybody's, before the next hook is called, which may ask for a collective itself. A hook that only reads, or only
+replaces what its event has, costs no vote.
 
 A callback of `ranks = "main"` is called on the first rank alone, and its answers are voted on as any other's.
 """
@@ -18,10 +19,10 @@ from typing_extensions import override
 from .answers import answers_of
 from .callback import SomeCallback, field_values, is_callback
 from .cell import State, View
-from .dispatch import E, Listeners, Plan, watched
+from .dispatch import BatchPlan, E, Listeners, Plan, batch_watched, watched
 from .errors import EngineError, HookError
 from .events import P, X, Y
-from .hooks import AFTER_BATCH, HOOKS, HookSpec
+from .hooks import HOOKS, HookSpec
 from .outcomes import Cancel, CancelBatch, CancelEpoch, CancelTrain, Skip
 from .ranks import Ranks
 from .several import as_tuple
@@ -49,6 +50,16 @@ def agreed(plan: Plan[X, Y, P], ranks: Electorate) -> Plan[X, Y, P]:
         ranks: The ranks.
     """
     return plan if ranks.world_size == 1 else watched(plan, _Agreement(ranks))
+
+
+def agreed_turn(plan: BatchPlan[X, Y, P], ranks: Electorate) -> BatchPlan[X, Y, P]:
+    """The same for the turns of an objective.
+
+    Args:
+        plan: The plan of its turns in one phase, which is the same on all ranks.
+        ranks: The ranks.
+    """
+    return plan if ranks.world_size == 1 else batch_watched(plan, _Agreement(ranks))
 
 
 def check_ranks(callbacks: tuple[SomeCallback, ...]) -> None:
@@ -87,8 +98,9 @@ def _main_owner(value: object, callbacks: tuple[SomeCallback, ...]) -> Optional[
 
 
 def _held(callback: SomeCallback) -> list[State]:
-    own = type(callback).__name__
-    return [v for v in field_values(callback).values() if isinstance(v, State) and v.name.partition(".")[0] == own]
+    """The cells that a callback declares itself, in its class or in a base of it."""
+    names = {owner.__name__ for owner in type(callback).__mro__}
+    return [v for v in field_values(callback).values() if isinstance(v, State) and v.name.partition(".")[0] in names]
 
 
 class _Agreement:
@@ -98,18 +110,16 @@ class _Agreement:
         self._ranks = ranks
 
     def around(self, spec: HookSpec, listeners: Listeners[E], /) -> Listeners[E]:
-        """The hooks that this rank calls, and the vote behind them."""
-        owners = [_owner(listener) for listener in listeners]
-        votes = any(owner is not None and _decides(owner, spec) for owner in owners)
-        ballot = _Ballot() if votes else None
-        called = [
-            _Heard(listener, owner, spec, ballot, self._ranks)
-            for listener, owner in zip(listeners, owners, strict=True)
-            if owner is None or owner.ranks == "all" or self._ranks.rank == 0
-        ]
-        if ballot is None:
-            return tuple(called)
-        return (*called, _Vote[E](spec, ballot, self._ranks))
+        """The hooks that this rank calls, and a vote behind each that may decide something."""
+        called: list[Callable[[E], object]] = []
+        for listener in listeners:
+            owner = _owner(listener)
+            ballot = _Ballot() if owner is not None and _decides(owner, spec) else None
+            if owner is None or owner.ranks == "all" or self._ranks.rank == 0:
+                called.append(_Heard(listener, owner, spec, ballot, self._ranks))
+            if ballot is not None:
+                called.append(_Vote[E](spec, ballot, self._ranks))
+        return tuple(called)
 
 
 def _owner(listener: object) -> Optional[SomeCallback]:
@@ -124,14 +134,9 @@ def _decides(callback: SomeCallback, spec: HookSpec) -> bool:
 
 @attrs.define
 class _Ballot:
-    """What this rank has answered in the round under way."""
+    """What this rank's hook has answered."""
 
     answer: Union[Cancel, Skip, None] = None
-
-    def cast(self, answer: Union[Cancel, Skip]) -> None:
-        """Takes an answer, unless one that reaches farther is there."""
-        if _place(answer) > _place(self.answer):
-            self.answer = answer
 
 
 class _Heard(Generic[E]):
@@ -154,10 +159,7 @@ class _Heard(Generic[E]):
         self._alone = f"{type(owner).__name__}.{spec.name}" if owner is not None and owner.ranks == "main" else ""
 
     def __call__(self, event: E) -> object:
-        """Calls the hook, unless one before it has ended the round; the end of a batch is told to all."""
-        ended = self._ballot is not None and isinstance(self._ballot.answer, Cancel)
-        if ended and self._spec is not AFTER_BATCH:
-            return None
+        """Calls the hook."""
         if self._alone:
             self._ranks.alone(self._alone)
         try:
@@ -185,7 +187,7 @@ class _Heard(Generic[E]):
 
     def _take(self, answer: Union[Cancel, Skip]) -> None:
         if self._ballot is not None:
-            self._ballot.cast(answer)
+            self._ballot.answer = answer
             return
         name = type(answer).__name__
         raise HookError(
@@ -196,7 +198,7 @@ class _Heard(Generic[E]):
 
 
 class _Vote(Generic[E]):
-    """The last listener of an event: what all ranks have decided."""
+    """The listener behind a hook: what all ranks have decided there."""
 
     def __init__(self, spec: HookSpec, ballot: _Ballot, ranks: Electorate) -> None:
         self._spec = spec

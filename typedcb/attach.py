@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
 
+    from .engine import Engine
+
 T = TypeVar("T")
 C = TypeVar("C", bound=SomeCallback)
 
@@ -260,6 +262,10 @@ class Group(ABC):
         """Takes the order in which its callbacks run, among those of others, and what stands around their hooks."""
 
     @abstractmethod
+    def engage(self, engine: Engine) -> None:
+        """Takes the processes that a fit or a validation which begins runs in."""
+
+    @abstractmethod
     def restart(self, steps: int) -> None:
         """Begins a fit, in which it has taken so many steps."""
 
@@ -304,6 +310,11 @@ class Attached(Generic[X, Y, P]):
     def callbacks(self) -> tuple[Callback[X, Y, P], ...]:
         """The callbacks in the order in which they run."""
         return self._running
+
+    @property
+    def everybody(self) -> tuple[SomeCallback, ...]:
+        """The callbacks, and those of the groups."""
+        return (*self._running, *self._grouped)
 
     @property
     def plan(self) -> Plan[X, Y, P]:

@@ -11,12 +11,13 @@ from typing import Any, Callable, Final, Iterable, Mapping, Optional, Protocol, 
 
 import torch
 from torch import nn
+from torch.optim import Optimizer
 from typing_extensions import TypeAlias
 
 from .agreement import Electorate
 from .callback import SomeCallback
 from .device import device_of
-from .dispatch import Plan
+from .dispatch import BatchPlan, Plan
 from .events import P, X, Y
 from .optimizer import Steps
 from .ranks import Alone
@@ -84,6 +85,26 @@ class Engine(Electorate, Protocol):
         """
         ...
 
+    def check_turns(self, models: Sequence[nn.Module], /) -> None:
+        """Takes note of the models of a loop's objectives, which are called as they are, as the loop is made.
+
+        Args:
+            models: The models.
+
+        Raises:
+            EngineError: It cannot compute the gradients of one objective's parameters alone.
+        """
+        ...
+
+    def planned_turn(self, plan: BatchPlan[X, Y, P], opt: Optimizer, /) -> BatchPlan[X, Y, P]:
+        """The plan of an objective's turns on this rank, in one phase; asked for as a fit or a validation begins.
+
+        Args:
+            plan: Whom to call at each event of a turn.
+            opt: The objective's optimizer.
+        """
+        ...
+
     def compare(self, facts: Mapping[str, object], /) -> None:
         """Refuses what is not the same on all ranks.
 
@@ -139,6 +160,13 @@ class OneDevice(Alone):
         return dl
 
     def planned(self, plan: Plan[X, Y, P], callbacks: Sequence[SomeCallback], /) -> Plan[X, Y, P]:
+        """The plan itself."""
+        return plan
+
+    def check_turns(self, models: Sequence[nn.Module], /) -> None:
+        """Nothing: a turn computes gradients by itself."""
+
+    def planned_turn(self, plan: BatchPlan[X, Y, P], opt: Optimizer, /) -> BatchPlan[X, Y, P]:
         """The plan itself."""
         return plan
 

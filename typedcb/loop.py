@@ -26,7 +26,7 @@ from .attach import Attached, Group
 from .callback import Callback
 from .dispatch import Plan
 from .engine import Engine, engine_of
-from .errors import EngineError, LoopError
+from .errors import LoopError
 from .events import P, X, Y
 from .fit import FitScope
 from .position import Position, Resumption
@@ -57,15 +57,12 @@ class Loop(Generic[X, Y, P]):
         Raises:
             CallbackError: One is no callback instance, not frozen, or attached already.
             DependencyError: What one depends on is missing, or there is a circle.
-            EngineError: There are objectives, and several processes.
+            EngineError: There are objectives, and the engine cannot train them.
         """
         self._engine = engine_of(engine)
         self._over: Optional[AbstractContextManager[None]] = None
-        if objectives and self._engine.world_size > 1:
-            raise EngineError(
-                "objectives train in one process alone: DistributedDataParallel cannot compute the gradients of one "
-                "objective's parameters alone, as a turn does."
-            )
+        if objectives:
+            self._engine.check_turns([objective.model for objective in objectives])
         self._attached: Attached[X, Y, P] = Attached("this loop", objectives, callbacks)
         self._running = False
         self._fit: Optional[FitScope[X, Y, P]] = None
@@ -162,7 +159,9 @@ class Loop(Generic[X, Y, P]):
         """
         with _STARTING:
             self._check_idle("a fit inside a fit would share its callbacks' state")
-            plan = self._engine.planned(self._attached.plan, self._attached.callbacks)
+            plan = self._engine.planned(self._attached.plan, self._attached.everybody)
+            for objective in self._attached.groups:
+                objective.engage(self._engine)
         self._over = over(self._engine)
         self._over.__enter__()
         self._running = True

@@ -27,6 +27,7 @@ from .attach import Group, made_by
 from .callback import Callback, SomeCallback, field_values, is_callback
 from .cursor import Cursor
 from .dispatch import BatchPlan, Watching, batch_plan, batch_watched
+from .engine import Engine
 from .errors import CallbackError, LoopError
 from .events import P, X, Y
 from .optimizer import check_closure
@@ -80,6 +81,7 @@ class Objective(Group, Generic[X, Y, P, M]):
             self._check_mine(callback)
         self._plan_train: BatchPlan[X, Y, P] = batch_plan((), "train")
         self._plan_valid: BatchPlan[X, Y, P] = batch_plan((), "valid")
+        self._engaged_train, self._engaged_valid = self._plan_train, self._plan_valid
 
     @property
     @override
@@ -128,6 +130,16 @@ class Objective(Group, Generic[X, Y, P, M]):
             self._plan_valid = batch_watched(self._plan_valid, watching)
 
     @override
+    def engage(self, engine: Engine) -> None:
+        """Takes the processes that a fit or a validation runs in; a loop calls it as one begins.
+
+        Args:
+            engine: The processes.
+        """
+        self._engaged_train = engine.planned_turn(self._plan_train, self._opt)
+        self._engaged_valid = engine.planned_turn(self._plan_valid, self._opt)
+
+    @override
     def restart(self, steps: int) -> None:
         """Begins a fit; a loop calls it.
 
@@ -150,7 +162,7 @@ class Objective(Group, Generic[X, Y, P, M]):
             LoopError: The batch has ended, or its loop has no such objective.
         """
         self._make_way(batch)
-        cursor = TrainTurn(batch, self._plan_train, self._name, self._steps, xb, yb, self._opt)
+        cursor = TrainTurn(batch, self._engaged_train, self._name, self._steps, xb, yb, self._opt)
         self._begin(cursor)
         return Turn(cursor)
 
@@ -167,7 +179,7 @@ class Objective(Group, Generic[X, Y, P, M]):
             LoopError: The batch has ended, or its loop has no such objective.
         """
         self._make_way(batch)
-        cursor = ValidTurnCursor(batch, self._plan_valid, self._name, self._steps, xb, yb)
+        cursor = ValidTurnCursor(batch, self._engaged_valid, self._name, self._steps, xb, yb)
         self._begin(cursor)
         return ValidTurn(cursor)
 

@@ -55,6 +55,14 @@ class Ranks(Protocol):
         """
         ...
 
+    def whole(self, size: int) -> int:
+        """How many samples the batch under way has on all ranks together, as the loader gave it; the same on each.
+
+        Args:
+            size: How many this rank has.
+        """
+        ...
+
     def total(self, values: Sequence[float]) -> tuple[float, ...]:
         """The sums of figures over all ranks, in double precision. Collective."""
         ...
@@ -103,6 +111,10 @@ class Alone:
         return None
 
     def counted(self, size: int) -> int:
+        """All samples of the batch under way."""
+        return size
+
+    def whole(self, size: int) -> int:
         """All samples of the batch under way."""
         return size
 

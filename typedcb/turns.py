@@ -232,7 +232,9 @@ class TrainTurn(TurnCursor[X, Y, P], TurnPredicted[X, Y, P], TurnLoss, TurnBackw
         trained = trained_by(self.opt)
         before = _marks(trained)
         try:
-            if trained:
+            if trained and self.plan.backward is not None:  # an engine's, over several processes
+                self.plan.backward(self._loss)
+            elif trained:
                 autograd.backward((self._loss,), inputs=trained)
         except Exception as error:
             check_graph(self._loss, error)

@@ -29,6 +29,9 @@ from typedcb import (
     DataBunch,
     EngineError,
     Learner,
+    Loop,
+    Objective,
+    ObjectiveParts,
     Series,
     SkipBackward,
     SkipStep,
@@ -197,6 +200,93 @@ def traced(engine: TorchEngine, path: Path) -> dict[str, Any]:
     return {"ended": run.end.outcome, "steps": sum(event.hook == "after_step" for event in run.events)}
 
 
+def accumulated(engine: TorchEngine) -> list[float]:
+    """Steps on two batches each, the last of an epoch having 3 samples."""
+    learn = learner(engine, cb_funcs=[partial(GradientAccumulation, n=2)])
+    learn.model[2].p = 0.0
+    learn.fit(2)
+    return weights(learn)
+
+
+@dataclass(frozen=True)
+class SkipsOneStep(AnyCallback):
+    """Skips a step, and cancels a turn, as one rank alone decides."""
+
+    decides: bool
+    heard: Series[str] = series()
+
+    def after_loss(self, event: Any) -> Optional[CancelBatch]:
+        self.heard.append("loss")
+        return CancelBatch("odd") if self.decides and event.index == 1 else None
+
+    def after_backward(self, event: Any) -> Optional[SkipStep]:
+        self.heard.append("backward")
+        return SkipStep() if self.decides and event.index == 3 else None
+
+
+class Partly(nn.Sequential):
+    """A network one of whose layers has a part in some samples alone, and so none in the loss of some ranks."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        made: Tensor = self[0](x)
+        with_more = x[:, 0] > 0.5
+        return made.index_add(0, with_more.nonzero()[:, 0], self[1](made[with_more])) if with_more.any() else made
+
+
+def objective(name: str, net: nn.Module, *cbs: Any, cb_funcs: Any = ()) -> Objective[Any, Any, Any, Any]:
+    opt = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    return Objective(net, opt, list(cbs), list(cb_funcs), name=name)
+
+
+def adversaries(
+    engine: TorchEngine, folder: Optional[Path] = None, resume: Optional[str] = None, n_epochs: int = 2
+) -> dict[str, Any]:
+    """Two objectives of a GAN, whose noise is in the data, so that any number of ranks has the same."""
+    torch.manual_seed(4 + engine.rank)
+    critic_net, maker_net = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1)), Partly()
+    maker_net.extend([nn.Linear(3, 3), nn.Linear(3, 3)])
+    for net in (critic_net, maker_net):
+        engine.prepare(net, None)
+    torch.manual_seed(0)
+    skips = SkipsOneStep(engine.rank == engine.world_size - 1)
+    smooth = SmoothLoss(0.5)
+    critic = objective("critic", critic_net, skips, smooth, cb_funcs=[partial(GradientClip, clip=0.5)])
+    maker = objective("maker", maker_net, cb_funcs=[partial(GradientAccumulation, n=2)])
+    loop: Loop[Any, Any, Any] = Loop([], objectives=[critic, maker], engine=engine)
+    real_and_noise = TensorDataset(SAMPLES[:, :3].exp(), SAMPLES[:, 3:])
+    data: Any = DataBunch(DataLoader(real_and_noise, batch_size=10, shuffle=True))
+    train_dl = engine.split("train_dl", data.train_dl)
+    parts = ObjectiveParts(loop, DataBunch(train_dl))
+    if folder is not None:
+        loop.add(Checkpoint(parts, folder, every_steps=5, keep_last=99))
+    resumed = None if resume is None or folder is None else parts.resumption(folder / resume)
+    with engine.running(), loop.fit(n_epochs, resume=resumed) as fit:
+        for epoch in fit.epochs():
+            for batch in epoch.train(train_dl):
+                turn = batch.turn(critic, batch.xb, batch.yb)
+                made = turn.pred((critic_net(turn.xb), critic_net(maker_net(turn.yb).detach()))).pred
+                turn.cursor.loss(F.softplus(-made[0]).mean() + F.softplus(made[1]).mean()).backward().step()
+                other = batch.turn(maker, batch.xb, batch.yb)
+                seen = other.pred(critic_net(engine.forward(maker_net)(other.yb)))
+                seen.loss(F.softplus(-seen.pred).mean()).backward().step()
+    of_both = [parameter.detach().flatten() for net in (critic_net, maker_net) for parameter in net.parameters()]
+    steps = [critic.steps, maker.steps]
+    return {"weights": torch.cat(of_both).tolist(), "smooth": smooth.value, "heard": list(skips.heard), "steps": steps}
+
+
+def objectives(engine: TorchEngine, sharding: TorchEngine, folder: Path) -> dict[str, Any]:
+    """Turns on several ranks; taken up again in the middle of an epoch; and refused where parameters are sharded."""
+    found: dict[str, Any] = {"whole": adversaries(engine, folder)}
+    found["names"] = sorted(path.name for path in folder.iterdir()) if engine.rank == 0 else []
+    found["again"] = adversaries(engine, folder, resume="step-00000010")
+    try:
+        critic = objective("critic", nn.Linear(1, 1))
+        Loop[Any, Any, Any]([], objectives=[critic], engine=sharding)
+    except EngineError as error:
+        found["refused"] = str(error)
+    return found
+
+
 ADAM = partial(torch.optim.AdamW, lr=0.05)
 
 
@@ -247,6 +337,8 @@ def several(folder: Path) -> dict[str, Any]:
     with TorchEngine(DDP(), timeout=60) as engine, TorchEngine(FSDP(), timeout=60) as sharding:
         n = engine.world_size
         found["ddp"], found["fsdp"] = figures(engine, folder), figures(sharding, folder)
+        found["accumulated"] = [accumulated(engine), accumulated(sharding)]
+        found["objectives"] = objectives(engine, sharding, folder / f"objectives-{n}")
         if n == 2:
             found |= {"decisions": decisions(engine), "main": of_main(engine), "end of batch": end_of_batch(engine)}
             found["traced"] = [traced(engine, folder / "ddp.trace"), traced(sharding, folder / "fsdp.trace")]

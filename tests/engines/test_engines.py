@@ -59,6 +59,16 @@ def test_all_ranks_have_the_same_figures_to_the_bit(two: list[dict[str, Any]], f
             assert all(flat(rank[strategy]) == flat(ranks[0][strategy]) for rank in ranks)
 
 
+def test_gradients_of_uneven_batches_accumulate_to_those_of_one_process(
+    one: dict[str, Any], two: list[dict[str, Any]], four: list[dict[str, Any]]
+) -> None:
+    for ranks in (two, four):
+        for rank in ranks:
+            for found, alone in zip(rank["accumulated"], one["accumulated"], strict=True):
+                assert found == pytest.approx(alone, rel=2e-4, abs=1e-5)
+            assert rank["accumulated"] == ranks[0]["accumulated"]
+
+
 def test_sharded_parameters_are_sharded(two: list[dict[str, Any]], four: list[dict[str, Any]]) -> None:
     assert [rank["fsdp"]["shapes"][0] for rank in two] == [[4, 6], [4, 6]]
     assert [rank["fsdp"]["shapes"][0] for rank in four] == [[2, 6]] * 4
@@ -110,6 +120,44 @@ def test_all_callbacks_hear_of_the_end_of_a_batch_and_the_farthest_cancel_counts
     for rank in two:
         assert rank["end of batch"]["heard"] == [2, 2]
         assert "much" in rank["end of batch"]["outcome"]
+
+
+def test_objectives_on_several_ranks_come_to_the_figures_of_one(
+    one: dict[str, Any], two: list[dict[str, Any]], four: list[dict[str, Any]]
+) -> None:
+    alone = one["objectives"]["whole"]
+    for ranks in (two, four):
+        for rank in ranks:
+            found = rank["objectives"]["whole"]
+            assert found["weights"] == pytest.approx(alone["weights"], rel=2e-4, abs=1e-5)
+            assert found["smooth"] == pytest.approx(alone["smooth"], rel=1e-4)
+            assert found["weights"] == ranks[0]["objectives"]["whole"]["weights"]
+
+
+def test_what_one_rank_decides_in_a_turn_all_do(
+    one: dict[str, Any], two: list[dict[str, Any]], four: list[dict[str, Any]]
+) -> None:
+    alone = one["objectives"]["whole"]
+    assert alone["heard"].count("loss") == 12
+    assert alone["heard"].count("backward") == 10  # a turn was cancelled in each epoch
+    assert alone["steps"] == [8, 6]  # and a step skipped; the other objective sums two batches up
+    for rank in (*two, *four):
+        found = rank["objectives"]["whole"]
+        assert (found["heard"], found["steps"]) == (alone["heard"], alone["steps"])
+
+
+def test_objectives_of_several_ranks_are_taken_up_bit_for_bit(two: list[dict[str, Any]]) -> None:
+    for rank in two:
+        found = rank["objectives"]
+        assert found["again"]["weights"] == found["whole"]["weights"]
+        assert found["again"]["steps"] == found["whole"]["steps"]
+    assert "step-00000010" in two[0]["objectives"]["names"]
+
+
+def test_objectives_are_refused_where_parameters_are_sharded(two: list[dict[str, Any]], one: dict[str, Any]) -> None:
+    for rank in two:
+        assert "by TorchEngine(DDP()) alone" in rank["objectives"]["refused"]
+    assert "refused" not in one["objectives"]
 
 
 @pytest.mark.parametrize("strategy", ["saving", "sharded"])

@@ -15,6 +15,7 @@ from ..errors import BatchError
 from ..events import AfterBackward, BeginEpoch, Phase
 from ..needs import HasModel
 from ..outcomes import SkipStep
+from ..ranks import here
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class GradientAccumulation(AnyCallback):
                 "GradientAccumulation steps on a last group that is not full, and the loader does not say how many "
                 "batches it gives: give it a __len__."
             )
-        self._add(batch_size(event.yb))
+        self._add(here().whole(batch_size(event.yb)))  # the gradients are those of all ranks already
         if self.batches.value < self.n and event.index + 1 < event.n_batches:
             return SkipStep()
         self._hand_out()

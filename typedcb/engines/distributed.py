@@ -12,18 +12,21 @@ import msgspec
 import torch
 import torch.distributed as dist
 from torch import Tensor, autograd, nn
+from torch.optim import Optimizer
 from typing_extensions import Self
 
-from ..agreement import agreed, check_ranks
+from ..agreement import agreed, agreed_turn, check_ranks
 from ..callback import SomeCallback
 from ..device import device_of
-from ..dispatch import Plan
+from ..dispatch import BatchPlan, Plan
 from ..engine import Device, Forward
 from ..errors import EngineError
 from ..events import P, X, Y
 from ..optimizer import Steps
 from ..outcomes import CancelBatch
 from ..ranks import here, over
+from ..turns import trained_by
+from .averaging import average_gradients
 from .failing import Failures
 from .processes import LostError, Processes
 from .split import split
@@ -44,6 +47,7 @@ class DistributedEngine(ABC):
         self._failures = Failures(processes)
         self._loaders = 0
         self._own = 1
+        self._whole = self.world_size
         self._scale = 1.0
         self._alone = ""
         self._seed = int(self.exchange(str(torch.initial_seed()))[0])
@@ -71,6 +75,15 @@ class DistributedEngine(ABC):
     def counted(self, size: int) -> int:
         """How many of the samples of the batch under way this rank counts: all that it has, or none."""
         return size if self._own else 0
+
+    def whole(self, size: int) -> int:
+        """How many samples the batch under way has on all ranks together, as the loader gave it.
+
+        Args:
+            size: How many this rank has. Of a loader that the engine does not split nobody knows how many the others
+                have: all its batches are given the same number.
+        """
+        return size if self.world_size == 1 else self._whole
 
     def total(self, values: Sequence[float]) -> tuple[float, ...]:
         """The sums of figures over all ranks, in double precision. Collective."""
@@ -176,8 +189,44 @@ class DistributedEngine(ABC):
             What cancels the batch, where the gradients are of no use; the same on all ranks.
         """
         # the ranks' gradients are averaged, whatever their shares: a smaller share weighs less
-        autograd.backward((loss,), None if self._scale == 1.0 else (loss.new_tensor(self._scale),))
+        autograd.backward((loss,), self._weight_of(loss))
         return None
+
+    def _weight_of(self, loss: Tensor) -> Optional[tuple[Tensor]]:
+        """What backward begins with, for a loss over a share that weighs more or less than others'."""
+        return None if self._scale == 1.0 else (loss.new_tensor(self._scale),)
+
+    def check_turns(self, models: Sequence[nn.Module], /) -> None:
+        """Refuses objectives, which an engine has to be made for.
+
+        Args:
+            models: The models of the objectives.
+
+        Raises:
+            EngineError: There are several processes.
+        """
+        if self.world_size > 1:
+            raise EngineError(
+                f"{type(self).__name__} trains no objectives in several processes: what wraps the model computes the "
+                f"gradients of all its parameters, and a turn those of its objective alone. TorchEngine(DDP()) does it."
+            )
+
+    def planned_turn(self, plan: BatchPlan[X, Y, P], opt: Optimizer, /) -> BatchPlan[X, Y, P]:
+        """The plan of an objective's turns on this rank: its hooks vote, and the ranks' gradients are averaged.
+
+        Args:
+            plan: Whom to call at each event of a turn.
+            opt: The objective's optimizer.
+        """
+        if self.world_size == 1:
+            return plan
+
+        def backward(loss: Tensor) -> None:
+            trained = trained_by(opt)
+            autograd.backward((loss,), self._weight_of(loss), inputs=trained)
+            average_gradients(trained, self.world_size)
+
+        return attrs.evolve(agreed_turn(plan, self), backward=backward)
 
     def compare(self, facts: Mapping[str, object], /) -> None:
         """Refuses what is not the same on all ranks.
@@ -235,6 +284,7 @@ class DistributedEngine(ABC):
     def _note(self, own: int, size: int) -> None:
         """Takes note of the batch that is handed out: how many samples are this rank's, and how many there are."""
         self._own = own
+        self._whole = size
         self._scale = own * self.world_size / size
 
     def _check_all(self, what: str) -> None:

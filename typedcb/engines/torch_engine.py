@@ -8,7 +8,7 @@ with TorchEngine() as engine:                       # started by torchrun --npro
 from __future__ import annotations
 
 import os
-from typing import Callable, Iterable, Optional, Union
+from typing import Callable, Iterable, Optional, Sequence, Union
 
 import attrs
 import torch
@@ -94,6 +94,7 @@ class TorchEngine(DistributedEngine):
         self._wrapped: Optional[DistributedDataParallel] = None
         self._model: Optional[nn.Module] = None
         self._trained: tuple[bool, ...] = ()
+        self._of_objectives: tuple[nn.Module, ...] = ()
         super().__init__(joined)
 
     @property
@@ -119,6 +120,23 @@ class TorchEngine(DistributedEngine):
         return device_of(model)
 
     @override
+    def check_turns(self, models: Sequence[nn.Module], /) -> None:
+        """Takes note of the models of a loop's objectives.
+
+        Args:
+            models: The models.
+
+        Raises:
+            EngineError: Their parameters are sharded.
+        """
+        if self._mesh is not None and self.world_size > 1:
+            raise EngineError(
+                "objectives train in several processes by TorchEngine(DDP()) alone: of sharded parameters fully_shard "
+                "computes the gradients of all at once, and a turn those of its objective."
+            )
+        self._of_objectives = (*self._of_objectives, *models)
+
+    @override
     def forward(self, model: nn.Module, /) -> Forward:
         """What calls the model in training, made anew when other parameters are trained than before.
 
@@ -126,6 +144,8 @@ class TorchEngine(DistributedEngine):
             model: A model that has been prepared.
         """
         if self._mesh is not None or self.world_size == 1:
+            return model
+        if any(model is one for one in self._of_objectives):  # whose gradients a turn brings together
             return model
         trained = tuple(parameter.requires_grad for parameter in model.parameters())
         if not any(trained):
