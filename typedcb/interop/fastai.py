@@ -72,7 +72,7 @@ class FastaiCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
     def __init__(self, callbacks: Sequence[Hostable[X, Y, P]], on_mismatch: Optional[OnMismatch] = None) -> None:
         self._nested = 0
         super().__init__(FASTAI, callbacks, on_mismatch)
-        self._turn: Optional[HostedCursor[X, Y, P]] = None
+        self._cursor: Optional[HostedCursor[X, Y, P]] = None
         self._epoch = 0
         self._done = 0
         self._epoch_runs = False
@@ -129,6 +129,11 @@ class FastaiCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
         if not _fits(learn):  # it validates or predicts
             return
         _check_learner(learn)
+        if not (self.run_train and self.run_valid):
+            raise CallbackError(
+                "run_train=False and run_valid=False would keep typed callbacks from a half of each epoch: leave them "
+                "alone, and let a callback look at event.phase."
+            )
         several = torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1
         self._hosted_by(FASTAI_SEVERAL if several else FASTAI)
         self._epoch_runs = self._valid_runs = self._ends_epoch = False
@@ -156,12 +161,12 @@ class FastaiCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
         """Begins the pass over the training data."""
         if self._fit is not None:
             self._fit.begin_pass("train", self._epoch, _count(self._here().dl))
-            self._turn = self._fit.batch
+            self._cursor = self._fit.batch
 
     def after_train(self) -> None:
         """Ends it."""
         if self._fit is not None:
-            self._turn = None
+            self._cursor = None
             self._fit.end_pass()
             self._heed_fit()
 
@@ -176,7 +181,7 @@ class FastaiCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
     def after_fit(self) -> None:
         """Fires after_fit."""
         if self._fit is not None:
-            self._turn = None
+            self._cursor = None
             complete = self._done >= self._here().n_epoch
             self._end(early="" if complete else "fastai ended the fit early, by a CancelFitException")
 
@@ -191,7 +196,7 @@ class FastaiCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
         if n_batches == 0:
             raise CancelValidException
         self._valid_runs = self._epoch_runs and fit.begin_pass("valid", self._epoch, n_batches)
-        self._turn = fit.batch if self._valid_runs else None
+        self._cursor = fit.batch if self._valid_runs else None
         self._heed_fit()
         if not self._valid_runs:
             raise CancelValidException
@@ -201,7 +206,7 @@ class FastaiCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
         fit = self._fit
         if fit is not None:
             self._ends_epoch = self._epoch_runs
-            self._turn = None
+            self._cursor = None
             if self._valid_runs:
                 self._valid_runs = False
                 fit.end_pass()
@@ -212,60 +217,60 @@ class FastaiCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
     def before_batch(self) -> None:
         """Fires begin_batch."""
         fit = self._fit
-        if fit is None or self._turn is None:
+        if fit is None or self._cursor is None:
             return
         learn = self._here()
         xb, yb = _one(learn.xb), _one(learn.yb)
         if self._searches:
             self._searched = _rate(learn)
         fit.begin_batch(learn.iter, xb, yb)
-        turn = self._turn
-        if turn.stage >= SKIPPED:
+        cursor = self._cursor
+        if cursor.stage >= SKIPPED:
             raise CancelBatchException
-        if turn.xb is not xb:
-            learn.xb = _several(turn.xb, learn.xb)
-        if turn.yb is not yb:
-            learn.yb = _several(turn.yb, learn.yb)
+        if cursor.xb is not xb:
+            learn.xb = _several(cursor.xb, learn.xb)
+        if cursor.yb is not yb:
+            learn.yb = _several(cursor.yb, learn.yb)
 
     def after_pred(self) -> None:
         """Fires after_pred."""
-        turn = self._turn
-        if turn is not None and turn.stage == BEGUN:
+        cursor = self._cursor
+        if cursor is not None and cursor.stage == BEGUN:
             learn = self._here()
-            turn.predicted(learn.pred)
-            if turn.stage != PREDICTED:
+            cursor.predicted(learn.pred)
+            if cursor.stage != PREDICTED:
                 raise CancelBatchException
-            learn.pred = turn.pred
+            learn.pred = cursor.pred
 
     def after_loss(self) -> None:
         """Fires after_loss, of what backward begins at."""
-        turn = self._turn
-        if turn is not None and turn.stage == PREDICTED:
+        cursor = self._cursor
+        if cursor is not None and cursor.stage == PREDICTED:
             learn = self._here()
             given = learn.loss_grad
-            turn.lost(given)
-            if turn.cancelled:
+            cursor.lost(given)
+            if cursor.cancelled:
                 raise CancelBatchException
-            if turn.value is not given:
-                learn.loss_grad = turn.value
-                learn.loss = turn.value.clone()
+            if cursor.value is not given:
+                learn.loss_grad = cursor.value
+                learn.loss = cursor.value.clone()
 
     def before_backward(self) -> None:
         """Skips backward where a callback has asked for that."""
-        if self._turn is not None and self._turn.stage != LOSS:
+        if self._cursor is not None and self._cursor.stage != LOSS:
             raise CancelBackwardException
 
     def after_backward(self) -> None:
         """Fires after_backward."""
-        turn = self._turn
-        if turn is not None and turn.stage == LOSS:
-            turn.backward_done()
-            if turn.drops_gradients():
+        cursor = self._cursor
+        if cursor is not None and cursor.stage == LOSS:
+            cursor.backward_done()
+            if cursor.drops_gradients():
                 self._parts.opt.zero_grad()
 
     def before_step(self) -> None:
         """Skips the step where a callback has asked for that; the gradients stay, as in GradientAccumulation."""
-        if self._turn is not None and self._turn.stage != BACKWARD:
+        if self._cursor is not None and self._cursor.stage != BACKWARD:
             raise CancelBatchException
         if self._searches and _rate(self._here()) != self._searched:
             raise LoopError(
@@ -275,19 +280,19 @@ class FastaiCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
 
     def after_step(self) -> None:
         """Fires after_step."""
-        turn = self._turn
-        if turn is not None and turn.stage == BACKWARD and not turn.stepped():
+        cursor = self._cursor
+        if cursor is not None and cursor.stage == BACKWARD and not cursor.stepped():
             raise CancelBatchException  # what is left of the batch is zeroing the gradients
 
     def after_batch(self) -> None:
         """Fires after_batch, and ends the pass where a callback has asked for that."""
-        fit, turn = self._fit, self._turn
-        if fit is None or turn is None or turn.stage == ENDED:
+        fit, cursor = self._fit, self._cursor
+        if fit is None or cursor is None or cursor.stage == ENDED:
             return
         fit.close_batch()
         if fit.cut_short:
             self._heed_fit()
-            raise CancelTrainException if turn.phase == "train" else CancelValidException
+            raise CancelTrainException if cursor.phase == "train" else CancelValidException
 
     # ------------------------------------------------------------------------------------------------------ small parts
 
@@ -315,9 +320,10 @@ class FastaiCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
 
     def _leave(self, error: Optional[BaseException] = None) -> None:
         """Ends the fit that is under way, if one is."""
-        self._turn = None
+        self._cursor = None
         self._nested = 0
         self._ends_epoch = False
+        self.run = True  # as fastai's own has it after a fit
         self._end(error, early="" if error else "fastai left the fit before its end")
 
 

@@ -85,6 +85,24 @@ def test_ways_to_train_that_have_no_place_for_callbacks_are_refused() -> None:
         learner_of(TASK, host(SmoothLoss()), mixed()).fit(1)
 
 
+@pytest.mark.parametrize("name", ["run_train", "run_valid"])
+def test_half_of_an_epoch_is_refused(name: str) -> None:
+    hosting = host(SmoothLoss())
+    setattr(hosting, name, False)
+    with pytest.raises(CallbackError, match=r"look at event\.phase"):
+        learner_of(TASK, hosting).fit(1)
+
+
+def test_callbacks_that_are_not_to_run_hear_of_nothing_until_the_fit_is_over() -> None:
+    hosting = host(told := Recorder())
+    learn = learner_of(TASK, hosting)
+    hosting.run = False
+    learn.fit(1)
+    assert told.hooks == []
+    learn.fit(1)
+    assert told.hooks[-1] == "after_fit"
+
+
 def test_an_epoch_that_fastai_skips_is_none() -> None:
     hosting = host(told := Recorder())
     learner_of(TASK, hosting).fit(3, start_epoch=1)
