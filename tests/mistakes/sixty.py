@@ -8,46 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Final, Literal, Mapping
+from typing import Final, Sequence
 
-import attrs
+from further import FURTHER
+from mistake import CAUGHT, Mistake
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 DOCUMENT: Final = ROOT / "docs" / "mistakes.md"
-
-Caught = Literal["checkers", "plugin", "class", "attach", "design"]
-
-CAUGHT: Final[Mapping[str, str]] = {
-    "checkers": "a type error in mypy, pyright, ty and pyrefly, with no plugin",
-    "design": "cannot happen: a test shows that the loop does what was meant",
-    "plugin": "reported by the mypy plugin and by `typedcb check`",
-    "class": "an error when the class is made, and reported by the plugin before",
-    "attach": "an error when the callback is attached, before the first batch",
-}
-
-
-@attrs.frozen
-class Mistake:
-    """A mistake, what it leads to where it was made, and here."""
-
-    id: str
-    """Which one; the ids say whose callbacks they were made with."""
-
-    peer: str
-    """Where it was made."""
-
-    mistake: str
-    """What was done."""
-
-    symptom: Literal["silent", "late", "start"]
-    """There: a wrong result without an error, an error in the midst of training, an error before the first batch."""
-
-    caught: Caught
-    """Here: by what it is caught."""
-
-    here: str
-    """Here: what happens."""
-
 
 MISTAKES: Final = (
     # A. The name and the signature of a hook
@@ -129,13 +96,20 @@ MISTAKES: Final = (
 )  # fmt: skip
 
 
+def _counted(mistakes: Sequence[Mistake]) -> str:
+    counts = Counter(mistake.caught for mistake in mistakes)
+    return "\n".join(f"| {name} | {words} | {counts[name]} |" for name, words in CAUGHT.items())
+
+
+def _rows(mistakes: Sequence[Mistake]) -> str:
+    rows = "\n".join(f"| {m.id} | {m.peer} | {m.mistake} | {m.symptom} | **{m.caught}**: {m.here} |" for m in mistakes)
+    return f"| | made with | mistake | there | here |\n| --- | --- | --- | --- | --- |\n{rows}"
+
+
 def document() -> str:
     """The document."""
-    counts = Counter(mistake.caught for mistake in MISTAKES)
     silent = sum(mistake.symptom == "silent" for mistake in MISTAKES)
-    ways = "\n".join(f"| {name} | {words} | {counts[name]} |" for name, words in CAUGHT.items())
-    rows = "\n".join(f"| {m.id} | {m.peer} | {m.mistake} | {m.symptom} | **{m.caught}**: {m.here} |" for m in MISTAKES)
-    return f"""# Sixty mistakes
+    return f"""# Sixty mistakes, and further ones
 
 Mistakes that people have made with the callbacks of other trainers, each from an issue, a question or a trainer's own
 source, and what becomes of the same mistake here. There, {silent} of the {len(MISTAKES)} are *silent*: a wrong
@@ -143,13 +117,21 @@ result and no error. *Late* is an error in the midst of training, *start* one be
 
 | here | what it means | mistakes |
 | --- | --- | --- |
-{ways}
+{_counted(MISTAKES)}
 
-Each line has a test in `tests/mistakes`, which also writes this table.
+Each line has a test in `tests/mistakes`, which also writes these tables.
 
-| | made with | mistake | there | here |
-| --- | --- | --- | --- | --- |
-{rows}
+{_rows(MISTAKES)}
+
+## Further kinds
+
+More threads, with kinds of mistakes that are not among the sixty:
+
+| here | what it means | mistakes |
+| --- | --- | --- |
+{_counted(FURTHER)}
+
+{_rows(FURTHER)}
 """
 
 

@@ -10,7 +10,7 @@ from ..codes import DEAD_CONDITION, EVENT_ASSIGNMENT, TOO_EARLY, TOO_LATE, UNKNO
 from ..hooks import HOOKS
 from ..rules import PHASES
 from .findings import Finding, finding
-from .source import dotted
+from .source import Definition, dotted
 from .subject import Frame, Subject, is_name, within
 
 _PAYLOAD: Final = ("xb", "yb", "pred", "loss")
@@ -235,11 +235,22 @@ def _last(count: ast.Attribute, size: ast.Attribute) -> str:
 def _cell_itself(subject: Subject, node: ast.AST, receiver: str) -> Optional[str]:
     """What is wrong with a condition on a cell, and not on its value."""
     for part in _conditions(node):
-        is_own = isinstance(part, ast.Attribute) and bool(receiver) and is_name(part.value, receiver)
-        if is_own and isinstance(part, ast.Attribute) and subject.kind_of_field(part.attr) in _READABLES:
+        if isinstance(part, ast.Attribute) and receiver and _kind(subject, part, receiver) in _READABLES:
             words = ast.unparse(part)
             return f"asks {words}, which is a cell, and not what it holds: write {words}.value."
     return None
+
+
+def _kind(subject: Subject, part: ast.Attribute, receiver: str) -> str:
+    """The class of `self.field`, or of a field of that, as far as annotations say so; empty where they do not."""
+    if is_name(part.value, receiver):
+        return subject.kind_of_field(part.attr)
+    inner = part.value
+    if not (isinstance(inner, ast.Attribute) and is_name(inner.value, receiver)):
+        return ""
+    name = dotted(subject.annotation(inner.attr))
+    of = subject.sources.meaning(subject.definition.module, name, subject.node.lineno) if name else ""
+    return Subject(of, subject.sources).kind_of_field(part.attr) if isinstance(of, Definition) else ""
 
 
 def _conditions(node: ast.AST) -> list[ast.expr]:

@@ -49,6 +49,10 @@ class Declared(AnyLearnerCallback):
 
     def after_epoch(self, event: Any) -> None:
         print(self.stats.valid_loss.value, self.learn.opt)
+        if self.stats.valid_loss:  # typedcb-dead-condition
+            print("better")
+        if self.stats.metrics or self.stats.valid_loss.value:
+            print("some")
 
 
 @dataclass(frozen=True)
