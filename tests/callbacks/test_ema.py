@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import pytest
 import torch
@@ -15,6 +16,8 @@ from typing_extensions import override
 from typedcb import (
     AfterStep,
     BatchEvent,
+    BeginEpoch,
+    BeginValidate,
     Callback,
     CancelTrain,
     Cell,
@@ -22,6 +25,7 @@ from typedcb import (
     Learner,
     LearnerCallback,
     SkipStep,
+    SkipValidate,
     cell,
 )
 from typedcb.callbacks import EMA
@@ -123,3 +127,35 @@ def test_an_average_that_has_not_begun_is_no_average() -> None:
 def test_a_decay_outside_of_0_to_1_is_refused(decay: float) -> None:
     with pytest.raises(ValueError, match="at least 0 and below 1"):
         learner().add(EMA, decay=decay)
+
+
+@dataclass(frozen=True)
+class SkipsValidation(LearnerCallback):
+    """Validates nothing, and notes the weights with which each epoch begins."""
+
+    order: ClassVar[int] = 1000
+    ends: Cell[Tensor | None] = cell(None)
+    begins: Cell[Tensor | None] = cell(None)
+
+    @override
+    def after_step(self, event: AfterStep) -> None:
+        self.ends.value = next(self.learn.model.parameters()).detach().clone()
+
+    @override
+    def begin_epoch(self, event: BeginEpoch) -> None:
+        self.begins.value = next(self.learn.model.parameters()).detach().clone()
+        if event.epoch:
+            assert self.ends.value is not None
+            torch.testing.assert_close(self.begins.value, self.ends.value, rtol=0, atol=0)
+
+    @override
+    def begin_validate(self, event: BeginValidate) -> SkipValidate:
+        return SkipValidate()
+
+
+def test_training_goes_on_with_its_own_weights_after_a_validation_that_was_skipped() -> None:
+    learn = learner()
+    learn.add(EMA, decay=0.9)
+    skips = learn.add(SkipsValidation)
+    learn.fit(2)
+    assert skips.begins.value is not None

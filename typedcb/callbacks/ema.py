@@ -12,7 +12,7 @@ from typing_extensions import TypeAlias, override
 
 from ..callback import AnyCallback
 from ..cell import Cell, cell
-from ..events import AfterFit, AfterValidate, BatchEvent, BeginFit, BeginValidate
+from ..events import AfterEpoch, AfterFit, AfterValidate, BatchEvent, BeginFit, BeginValidate
 from ..needs import HasModel
 
 Tensors: TypeAlias = Union[tuple[Tensor, ...], list[Tensor]]
@@ -80,6 +80,11 @@ class EMA(AnyCallback):
     @override
     def after_validate(self, event: AfterValidate) -> None:
         """Puts the trained weights back."""
+        self._swap_back()
+
+    @override
+    def after_epoch(self, event: AfterEpoch) -> None:
+        """Puts the trained weights back, when another callback has skipped the validation after they were taken out."""
         self._swap_back()
 
     @override
