@@ -5,30 +5,27 @@ It is one file of safetensors: the tensors, and in its metadata the string. Noth
 
 from __future__ import annotations
 
-import os
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Mapping, Optional, Protocol, cast
+from typing import Final, Mapping, Optional, Protocol, cast
 
 from torch import Tensor
 
-from ..errors import CorruptCheckpointError
+from ..errors import CheckpointError
 from ..extras import require
+from ..store.disk import write_file
+from ..store.tensor_file import corrupt, tensors_in
 
 require("safetensors", extra="checkpoint")
 
-import safetensors  # noqa: E402
 import safetensors.torch  # noqa: E402
 
-SUFFIX = ".typedcb.safetensors"
+SUFFIX: Final = ".typedcb.safetensors"
 """How its name ends, beside a trainer's own file."""
 
 
-class _File(Protocol):
-    """What safetensors, which is without types here, gives to read from."""
+class _WithMetadata(Protocol):
+    """What safetensors, which is without types here, has for the strings in a file."""
 
-    def keys(self) -> list[str]: ...
-    def get_tensor(self, name: str, /) -> Tensor: ...
     def metadata(self) -> Optional[dict[str, str]]: ...
 
 
@@ -38,15 +35,21 @@ def write_cells(state: Mapping[str, object], path: Path) -> None:
     Args:
         state: What it gave.
         path: The file.
+
+    Raises:
+        CheckpointWriteError: It could not be written; an earlier one is as it was.
     """
     if not state:
         return
     tensors = cast("Mapping[str, Tensor]", state["tensors"])
     text = cast(str, state["typedcb"])
     whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    safetensors.torch.save_file(whole, temporary, {"typedcb": text})  # pyright: ignore[reportUnknownMemberType]
-    temporary.replace(path)
+    needed = len(text) + sum(tensor.nbytes for tensor in whole.values())
+    write_file(
+        path,
+        lambda place: safetensors.torch.save_file(whole, place, {"typedcb": text}),  # pyright: ignore[reportUnknownMemberType]
+        needed,
+    )
 
 
 def read_cells(path: Path) -> dict[str, object]:
@@ -56,13 +59,12 @@ def read_cells(path: Path) -> dict[str, object]:
         path: The file.
 
     Raises:
+        CheckpointError: There is no such file.
         CorruptCheckpointError: It cannot be read.
     """
-    try:
-        opened: object = safetensors.safe_open(path, framework="pt")
-        with cast("AbstractContextManager[_File]", opened) as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no dict
-            metadata = file.metadata() or {}
-    except (safetensors.SafetensorError, OSError) as error:
-        raise CorruptCheckpointError(f"{path}: {error}") from None
+    if not path.exists():
+        raise CheckpointError(f"{path} does not exist.")
+    with corrupt(path), tensors_in(path) as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no dict
+        metadata = cast("_WithMetadata", file).metadata() or {}
     return {**metadata, "tensors": tensors}
