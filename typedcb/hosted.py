@@ -38,7 +38,7 @@ from typing_extensions import TypeAlias
 from .answers import answers_of, hook_of, legal_answers
 from .callback import Callback, SomeCallback, is_callback
 from .cursor import Cursor
-from .dispatch import fold
+from .dispatch import BatchPlan, fold
 from .errors import CallbackError, LoopError
 from .events import AfterLoss, P, Phase, X, Y
 from .fit import FitScope
@@ -56,7 +56,7 @@ Hostable: TypeAlias = Union[Callback[X, Y, P], Callable[[HasModelAndOpt], Callba
 """A callback, or a factory that is called with the trainer's model and optimizer: `partial(GradientClip, clip=0.1)`."""
 
 
-EVERYTHING: Final[Answers] = {name: legal_answers(spec) for name, spec in HOOKS.items()}
+ALL_ANSWERS: Final[Answers] = {name: legal_answers(spec) for name, spec in HOOKS.items()}
 """Every hook, and all that it may answer: what a loop of typedcb's own does."""
 
 
@@ -175,6 +175,16 @@ def _checked_made(factory: object, made: Callback[X, Y, P]) -> Callback[X, Y, P]
             f"optimizer, and returns a callback instance."
         )
     return made
+
+
+def heard(plan: BatchPlan[X, Y, P]) -> bool:
+    """Whether anybody listens to what happens in a batch.
+
+    Args:
+        plan: Whom to call at the events of a batch, in one phase.
+    """
+    before_step = plan.begin_batch or plan.after_pred or plan.after_loss or plan.after_backward
+    return bool(before_step or plan.after_step or plan.after_cancel_batch or plan.after_batch)
 
 
 class HostedCursor(Cursor[X, Y, P]):

@@ -210,7 +210,8 @@ def test_a_batch_or_an_output_of_another_shape_says_what_to_do() -> None:
 
 def test_a_validation_batch_without_a_loss_is_refused_where_somebody_listens() -> None:
     with pytest.raises(LoopError, match="prediction_step computed no loss by compute_loss"):
-        trainer_of(TASK, host(SmoothLoss()), label_names=["nothing"]).train()
+        trainer_of(TASK, host(AvgStats()), label_names=["nothing"]).train()
+    trainer_of(TASK, host(SmoothLoss()), label_names=["nothing"]).train()  # it listens in training alone
 
 
 def test_a_fit_of_steps_knows_its_epochs() -> None:
@@ -264,3 +265,97 @@ def test_the_trainer_and_its_parts_are_as_they_were_after_the_fit() -> None:
     assert "zero_grad" not in vars(trainer.model)
     assert not [name for name in vars(trainer) if name.startswith("_typedcb")]
     assert trainer.compute_loss_func.__name__ == "<lambda>"
+
+
+WRAPPED = ("compute_loss", "training_step", "_prepare_inputs", "_clip_grad_norm")
+
+
+def wrapped_in(callback: Any, task: Any = TASK) -> set[str]:
+    """What of a Trainer and its optimizer is wrapped as a training batch ends."""
+    transformers: Any = importlib.import_module("transformers")
+    found: set[str] = set()
+
+    class Looks(transformers.TrainerCallback):  # type: ignore[misc]
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            found.update(name for name in WRAPPED if name in vars(trainer))
+            found.update({"zero_grad"} & set(vars(trainer.model)))
+            if "typedcb" in trainer.optimizer.step.__code__.co_filename:  # torch's schedules wrap it too
+                found.add("step")
+
+    trainer = trainer_of(task, Looks(), host(callback))
+    trainer.train()
+    return found
+
+
+@dataclass(frozen=True)
+class Epochs(AnyCallback):
+    def after_epoch(self, event: object, /) -> None: ...
+
+
+@dataclass(frozen=True)
+class Steps(AnyCallback):
+    def after_step(self, event: object, /) -> None: ...
+
+
+@dataclass(frozen=True)
+class Raises(AnyCallback):
+    """Cancels a batch in a way that no return type shows."""
+
+    def after_loss(self, event: Any, /) -> None:
+        if event.index == 1 and event.phase == "train":
+            raise CancelBatch
+
+
+def test_a_batch_goes_through_what_somebody_listens_to_and_through_no_more() -> None:
+    assert wrapped_in(Epochs()) == set()
+    assert wrapped_in(SmoothLoss()) == {"compute_loss"}
+    assert wrapped_in(Skips()) == {"compute_loss", "training_step"}
+    assert wrapped_in(Steps()) == {"compute_loss", "step"}
+    assert wrapped_in(Raises()) == {"compute_loss", "step", "zero_grad", "_clip_grad_norm"}
+
+
+@pytest.mark.parametrize("options", [{}, {"gradient_accumulation_steps": 2}])
+def test_a_batch_that_is_cancelled_without_a_word_of_it_before_is_left_alone_too(options: Any) -> None:
+    told = Recorder()
+    silent, heard = (trainer_of(TASK, host(Raises(), *more), **options) for more in ((), (told,)))
+    silent.train()
+    heard.train()
+    assert losses_of(silent) == losses_of(heard)
+    assert all(torch.equal(a, b) for a, b in zip(silent.model.parameters(), heard.model.parameters(), strict=True))
+    assert not {event.index for event in told.of("after_backward")} & {1}
+    assert silent.optimizer.step_was_skipped is False
+    if not options:
+        assert losses_of(silent)[1] == 0
+
+
+def test_a_training_step_behind_the_mixin_is_run_and_left_as_the_trainers_own() -> None:
+    transformers: Any = importlib.import_module("transformers")
+    ended: list[float] = []
+
+    class Mine(transformers.Trainer):  # type: ignore[misc]
+        def training_step(self, *args: Any, **kwargs: Any) -> Any:
+            loss = super().training_step(*args, **kwargs)
+            ended.append(loss.item())
+            return loss
+
+    base = type("Typed", (adapter().TypedTrainer, Mine), {})
+    mine, plain = trainer_of(TASK, host(Raises()), base=base), trainer_of(TASK, host(Raises()))
+    mine.train()
+    plain.train()
+    assert losses_of(mine) == losses_of(plain)
+    assert len(ended) == 15 - 3
+
+
+def test_a_training_step_that_computes_no_loss_is_refused_where_somebody_listens() -> None:
+    transformers: Any = importlib.import_module("transformers")
+
+    class Mine(transformers.Trainer):  # type: ignore[misc]
+        def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
+            loss = TASK.loss(model(inputs["xb"]), inputs["labels"])
+            loss.backward()
+            return loss.detach()
+
+    base = type("Typed", (adapter().TypedTrainer, Mine), {})
+    with pytest.raises(LoopError, match="training_step computed no loss by compute_loss"):
+        trainer_of(TASK, host(SmoothLoss()), base=base).train()
+    trainer_of(TASK, host(Epochs()), base=base).train()

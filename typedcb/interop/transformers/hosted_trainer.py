@@ -1,0 +1,310 @@
+"""What of a Trainer is wrapped while it trains, so that callbacks hear what its own never see.
+
+A TrainerCallback sees no batch, no prediction and no loss. So functions of ours stand around what the Trainer calls, on
+its instance, where a callback listens to what happens there. Which they are is known when a fit begins. They do what
+they did before, where no callback asks for something else; and what leaves out a step is there in that batch alone.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, Callable, Generic, Optional
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from ...errors import LoopError
+from ...events import P, X, Y
+from ...extras import require
+from ...hosted import Hosted, HostedCursor, heard
+from ...stages import BACKWARD, BEGUN, ENDED, LOSS, PREDICTED, SKIPPED, STEPPED
+from ..hosting import BatchFormat
+from .formats import LOGITS, OutputFormat
+from .rest_of_batch import RestOfBatch
+from .standing_in import Undo, put, undone
+
+require("transformers", extra="transformers")
+
+from transformers import Trainer  # noqa: E402
+
+
+class BatchLeft(BaseException):
+    """A batch was left in its middle; caught by what runs it."""
+
+
+class HostedTrainer(Generic[X, Y, P]):
+    """The methods of a Trainer that are wrapped while it trains.
+
+    Args:
+        trainer: The Trainer.
+        optimizer: Its optimizer, as accelerate has wrapped it.
+        opt: The same without that.
+        fit: The fit, which has begun.
+        batches: How batches are taken apart and put together.
+        outputs: Where in what the model returns its prediction is.
+    """
+
+    turn: Optional[HostedCursor[X, Y, P]]
+    """The pass whose batch is under way; None between batches, and while somebody else validates."""
+
+    train: Optional[HostedCursor[X, Y, P]]
+    """The pass over the training data; None before the first one."""
+
+    hears: bool
+    """Whether somebody listens to what happens in a training batch."""
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        optimizer: Any,  # Any: accelerate's, which is typed in part
+        opt: Optimizer,
+        fit: Hosted[X, Y, P],
+        batches: BatchFormat[X, Y],
+        outputs: OutputFormat[P],
+    ) -> None:
+        self.turn = None
+        self.train = None
+        self.hears = heard(fit.plan.train)
+        self._trainer = trainer
+        self._optimizer = optimizer
+        self._fit = fit
+        self._batches = batches
+        self._outputs = outputs
+        self._leaves = False
+        self._undo: Undo = []
+        self._rest = RestOfBatch(trainer, optimizer, opt)
+
+    def wrap(self) -> None:
+        """Wraps what callbacks have to hear of."""
+        trainer, train, valid = self._trainer, self._fit.plan.train, self._fit.plan.valid
+        if self.hears or heard(valid):
+            put(self._undo, trainer, "compute_loss", self._compute_loss)
+        if train.after_pred or valid.after_pred:
+            for name in ("compute_loss_func", "label_smoother"):
+                if getattr(trainer, name) is not None:
+                    put(self._undo, trainer, name, self._of_pred)
+        # Where the batch's end is told, it is told how far the batch has come.
+        self._leaves = self.hears and type(trainer).training_step is not Trainer.training_step
+        if train.after_backward or train.after_batch or self._leaves:
+            self._leaves = True
+            put(self._undo, trainer, "training_step", self._training_step)
+        if train.after_step or train.after_batch:
+            put(self._undo, self._optimizer, "step", self._step)
+
+    def unwrap(self) -> None:
+        """Leaves the Trainer as it was."""
+        self.turn = None
+        self._rest.end()
+        undone(self._undo)
+
+    # ------------------------------------------------------------------------------------------------- training
+
+    def begin_train(self, first: int) -> None:
+        """Goes over to the pass over the training data that the fit has begun.
+
+        Args:
+            first: The number of the batch that it begins with.
+        """
+        self.train = self._fit.batch
+        self.train.index = first - 1
+
+    def end_train_batch(self, stepped: bool) -> None:
+        """Ends a training batch: after_batch fires.
+
+        Args:
+            stepped: Whether it was the last of those whose gradients were added up.
+        """
+        turn, self.turn = self.train, None
+        if turn is None:
+            return
+        if turn.stage in (ENDED, BEGUN):
+            raise LoopError(
+                "training_step computed no loss by compute_loss, and callbacks listen to what it makes of a batch: "
+                "call self.compute_loss once in it."
+            )
+        if stepped and turn.stage < STEPPED:  # nobody listens to the step itself, nor to the end
+            turn.steps += 1
+        self._rest.end()
+        self._fit.close_batch()
+        if not stepped:
+            self.turn = turn  # the next one comes without on_step_begin
+
+    def _training_step(self, step: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        """Runs a training step, and fires after_backward; the loss of a batch that was left is 0."""
+
+        @functools.wraps(step)
+        def training_step(*args: Any, **kwargs: Any) -> Tensor:
+            try:
+                loss = step(*args, **kwargs)
+            except BatchLeft:
+                return self._nothing().detach()
+            turn = self.turn
+            if turn is not None and turn.stage == LOSS:
+                turn.backward_done()
+                if turn.stage != BACKWARD:
+                    self._rest.leave_out_step(turn.drops_gradients())
+            return loss
+
+        return training_step
+
+    def _step(self, step: Callable[..., object]) -> Callable[..., None]:
+        """Steps, and fires after_step."""
+
+        @functools.wraps(step)
+        def step_and_tell(*args: Any, **kwargs: Any) -> None:
+            step(*args, **kwargs)
+            turn = self.turn
+            if turn is None:
+                return
+            if turn.stage == LOSS:  # nobody listens to after_backward
+                turn.backward_done()
+            if turn.stage == BACKWARD and not turn.stepped():
+                self._rest.keep_gradients()
+
+        return step_and_tell
+
+    def _nothing(self) -> Tensor:
+        """What a batch that was left says of its loss; backward has nothing to do for it."""
+        return torch.zeros((), device=self._trainer.args.device, requires_grad=True)
+
+    # ----------------------------------------------------------------------------------------------- validation
+
+    def validate(self) -> Undo:
+        """Goes over to a validation that the fit has begun; what ends it is the answer."""
+        valid = self._fit.batch
+        valid.index = -1
+        undo: Undo = []
+        if heard(valid.plan):
+            put(undo, self._trainer, "_prepare_inputs", self._prepare)
+        return undo
+
+    def prediction_step(self, step: Callable[..., Any], args: tuple[object, ...]) -> Any:
+        """Runs a validation step on the batch as the callbacks left it; None where they want no more of it."""
+        turn = self._fit.batch
+        if not heard(turn.plan):
+            turn.index += 1
+            return step(*args)
+        self.turn = turn
+        try:
+            result = step(*args)
+        except BatchLeft:
+            result = None
+        if turn.stage == ENDED or turn.stage < PREDICTED or (turn.stage < LOSS and turn.hears_loss):
+            raise LoopError(
+                "prediction_step computed no loss by compute_loss, and callbacks listen to what it makes of a batch: "
+                "does the batch have labels, and is predict_with_generate off?"
+            )
+        self.turn = None
+        self._fit.close_batch()
+        return result
+
+    def aside(self, step: Callable[..., Any], args: tuple[object, ...]) -> Any:
+        """Runs a step of somebody else's validation, in the middle of a batch perhaps."""
+        turn, self.turn = self.turn, None
+        try:
+            return step(*args)
+        finally:
+            self.turn = turn
+
+    def _prepare(self, prepare: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Puts a batch on its device, where a validation batch begins: prediction_step looks for its labels there."""
+
+        @functools.wraps(prepare)
+        def prepare_inputs(inputs: Any) -> Any:
+            prepared = prepare(inputs)
+            turn = self.turn
+            return prepared if turn is None or turn.stage != ENDED else self._begin(turn, prepared)
+
+        return prepare_inputs
+
+    # ------------------------------------------------------------------------------------------------------ both
+
+    def _begin(self, turn: HostedCursor[X, Y, P], inputs: Any) -> Any:
+        """Fires begin_batch: the batch as the callbacks left it."""
+        turn.index += 1
+        xb, yb = turn.xb, turn.yb = self._batches.split(inputs)
+        turn.stage = BEGUN
+        if not turn.plan.begin_batch:
+            return inputs
+        turn.begin()
+        if turn.stage >= SKIPPED:
+            raise BatchLeft
+        return inputs if turn.xb is xb and turn.yb is yb else self._batches.join(turn.xb, turn.yb)
+
+    def _compute_loss(self, compute: Callable[..., Any]) -> Callable[..., Any]:
+        """Computes a loss as the Trainer does; begin_batch, after_pred and after_loss fire."""
+        split, take = self._batches.split, self._outputs.take
+        tensors = self._outputs is LOGITS
+
+        # Each call costs a batch about 1 µs, behind a model that has had the processor's caches to itself.
+        @functools.wraps(compute)
+        def compute_loss(model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any) -> Any:
+            turn = self.turn
+            if turn is None:
+                return compute(model, inputs, return_outputs=return_outputs, **kwargs)
+            try:
+                if turn.stage == ENDED:
+                    if turn.plan.begin_batch:
+                        inputs = self._begin(turn, inputs)
+                    else:  # the same with one call less
+                        turn.index += 1
+                        turn.xb, turn.yb = split(inputs)
+                        turn.stage = BEGUN
+                loss, outputs = compute(model, inputs, return_outputs=True, **kwargs)
+                if turn.stage == BEGUN:
+                    if turn.hears_pred:  # the model has computed the loss itself
+                        outputs = self._predicted(turn, outputs)
+                    else:
+                        pred: P = outputs
+                        if not (tensors and isinstance(outputs, Tensor)):
+                            pred = take(outputs)
+                        turn.pred = pred
+                        turn.stage = PREDICTED
+                loss = turn.lost(loss)
+                if turn.stage != LOSS:
+                    loss = _goes_on(turn)
+            except BatchLeft:
+                loss, outputs = self._left(turn), None
+            return (loss, outputs) if return_outputs else loss
+
+        return compute_loss
+
+    def _left(self, turn: HostedCursor[X, Y, P]) -> Tensor:
+        """What a batch says of its loss that was left; it is left altogether where something catches that."""
+        if turn.phase == "train":
+            self._rest.leave_out_step(turn.drops_gradients())
+            if not self._leaves:
+                return self._nothing()
+        raise BatchLeft
+
+    def _of_pred(self, compute: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        """What computes a loss of a prediction: after_pred fires before."""
+
+        @functools.wraps(compute)
+        def of_pred(outputs: Any, *args: Any, **kwargs: Any) -> Tensor:
+            turn = self.turn
+            if turn is not None and turn.stage == BEGUN:
+                outputs = self._predicted(turn, outputs)
+            return compute(outputs, *args, **kwargs)
+
+        return of_pred
+
+    def _predicted(self, turn: HostedCursor[X, Y, P], outputs: Any) -> Any:
+        """Fires after_pred: what the model returned, with the prediction as the callbacks left it."""
+        pred = self._outputs.take(outputs)
+        turn.predicted(pred)
+        if turn.stage != PREDICTED:
+            raise BatchLeft
+        return outputs if turn.pred is pred else self._outputs.put(outputs, turn.pred)
+
+
+def _goes_on(turn: HostedCursor[X, Y, P]) -> Tensor:
+    """The loss of a batch that a callback stopped where it was computed: in validation, what is skipped is not there.
+
+    Raises:
+        BatchLeft: The batch is to be left.
+    """
+    if turn.cancelled or turn.phase == "train":
+        raise BatchLeft
+    return turn.value
