@@ -333,9 +333,9 @@ class IgniteCallbacks(Hosting[X, Y, P], Generic[X, Y, P]):
     def _begin_foreign(self, fit: Hosted[X, Y, P], engine: Engine, index: int) -> None:
         xb, yb = self._format.split(engine.state.batch)
         fit.begin_batch(index, xb, yb)
-        turn = fit.batch
-        if turn.xb is not xb or turn.yb is not yb:
-            engine.state.batch = self._format.join(turn.xb, turn.yb)
+        cursor = fit.batch
+        if cursor.xb is not xb or cursor.yb is not yb:
+            engine.state.batch = self._format.join(cursor.xb, cursor.yb)
 
     # --------------------------------------------------------------------------------------------------- the validation
 

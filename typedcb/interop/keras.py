@@ -428,12 +428,12 @@ class TypedModel(_Mixin):
         if fit is None:
             return self.get_metrics_result()
         logs = self._losing(fit, weight, training=True)
-        turn = fit.batch
-        if turn.stage == LOSS:
-            autograd.backward((turn.value,))
+        cursor = fit.batch
+        if cursor.stage == LOSS:
+            autograd.backward((cursor.value,))
             if fit.backward_done():
                 self._step(fit)
-            elif turn.drops_gradients():
+            elif cursor.drops_gradients():
                 self.zero_grad()
         fit.end_batch()
         return logs
@@ -460,14 +460,16 @@ class TypedModel(_Mixin):
         """The prediction and the loss of the batch under way, and Keras's logs of them."""
         if not fit.goes_on:
             return self.get_metrics_result()
-        turn = fit.batch
-        pred = fit.predicted(self(turn.xb, training=training) if self._call_has_training_arg else self(turn.xb))
-        if turn.cancelled:
+        cursor = fit.batch
+        pred = fit.predicted(self(cursor.xb, training=training) if self._call_has_training_arg else self(cursor.xb))
+        if cursor.cancelled:
             return self.get_metrics_result()
-        loss = fit.lost(self._compute_loss(x=turn.xb, y=turn.yb, y_pred=pred, sample_weight=weight, training=training))
-        first: Tensor = next(part for part in keras.tree.flatten(turn.xb) if part is not None)
+        loss = fit.lost(
+            self._compute_loss(x=cursor.xb, y=cursor.yb, y_pred=pred, sample_weight=weight, training=training)
+        )
+        first: Tensor = next(part for part in keras.tree.flatten(cursor.xb) if part is not None)
         self._loss_tracker.update_state(loss.detach(), sample_weight=first.shape[0])
-        return self.compute_metrics(turn.xb, turn.yb, pred, sample_weight=weight)
+        return self.compute_metrics(cursor.xb, cursor.yb, pred, sample_weight=weight)
 
     def _step(self, fit: Hosted[Any, Any, Any]) -> None:
         variables, opt = self.trainable_weights[:], self.optimizer

@@ -48,7 +48,7 @@ class HostedModule(Generic[X, Y, P]):
             that has to be seen to there.
     """
 
-    turn: Optional[HostedCursor[X, Y, P]]
+    cursor: Optional[HostedCursor[X, Y, P]]
     """The pass under way; between two batches it stands at ENDED. None before the first pass."""
 
     stepping: bool
@@ -57,7 +57,7 @@ class HostedModule(Generic[X, Y, P]):
     def __init__(
         self, module: L.LightningModule, predicts: nn.Module, batches: BatchFormat[X, Y], heed: Callable[[str], None]
     ) -> None:
-        self.turn = None
+        self.cursor = None
         self.stepping = False
         self._module = module
         self._predicts = predicts
@@ -103,7 +103,7 @@ class HostedModule(Generic[X, Y, P]):
 
     def begin_pass(self, fit: Hosted[X, Y, P]) -> None:
         """Goes over to the pass that a fit has begun, or come back to."""
-        self.turn = fit.batch
+        self.cursor = fit.batch
         self._valid_index = 0
 
     def begin_batch(self, fit: Hosted[X, Y, P], batch: object, index: int) -> None:
@@ -115,26 +115,26 @@ class HostedModule(Generic[X, Y, P]):
             index: Its number as Lightning counts, afresh for each loader.
         """
         xb, yb = self._given = self._split(batch)
-        turn = self.turn
-        if turn is not None and turn.phase == "valid":
+        cursor = self.cursor
+        if cursor is not None and cursor.phase == "valid":
             index = self._valid_index
             self._valid_index += 1
         fit.begin_batch(index, xb, yb)
 
     def backward_done(self, optimizer: Optimizer) -> bool:
         """Fires after_backward: whether the optimizer is to step."""
-        turn = self.turn
-        if turn is None:
+        cursor = self.cursor
+        if cursor is None:
             return True
-        if turn.stage != LOSS:  # no gradients are there to step on
+        if cursor.stage != LOSS:  # no gradients are there to step on
             return False
-        turn.backward_done()
-        if turn.stage == BACKWARD:
+        cursor.backward_done()
+        if cursor.stage == BACKWARD:
             return True
-        self._keeps_gradients = not turn.drops_gradients()
+        self._keeps_gradients = not cursor.drops_gradients()
         if not self._keeps_gradients:
             optimizer.zero_grad()
-        self._see_to_end(turn)
+        self._see_to_end(cursor)
         return False
 
     # Lightning passes arguments by place.
@@ -145,13 +145,13 @@ class HostedModule(Generic[X, Y, P]):
         split = self._split
 
         def begins(batch: object, index: int, *rest: object) -> object:
-            turn = self.turn
-            if turn is None or turn.stage != ENDED or turn.phase == "valid":
+            cursor = self.cursor
+            if cursor is None or cursor.stage != ENDED or cursor.phase == "valid":
                 self.begin_batch(fit, batch, index)
             else:  # the same, with fewer calls
-                turn.xb, turn.yb = self._given = split(batch)
-                turn.index = index
-                turn.stage = BEGUN
+                cursor.xb, cursor.yb = self._given = split(batch)
+                cursor.index = index
+                cursor.stage = BEGUN
             return None if own is None else own(batch, index, *rest)
 
         return begins
@@ -161,9 +161,9 @@ class HostedModule(Generic[X, Y, P]):
         own = self._unless_idle(name, hook)
 
         def ends(*args: object) -> object:
-            turn = self.turn
-            if turn is not None:
-                turn.stage = ENDED
+            cursor = self.cursor
+            if cursor is not None:
+                cursor.stage = ENDED
             return None if own is None else own(*args)
 
         return ends
@@ -172,9 +172,9 @@ class HostedModule(Generic[X, Y, P]):
         """The module's hook after backward to which nobody listens: how far a batch has come is told at its end."""
 
         def notes_backward() -> object:
-            turn = self.turn
-            if turn is not None and turn.stage == LOSS:
-                turn.stage = BACKWARD
+            cursor = self.cursor
+            if cursor is not None and cursor.stage == LOSS:
+                cursor.stage = BACKWARD
             return hook()
 
         return notes_backward
@@ -183,38 +183,38 @@ class HostedModule(Generic[X, Y, P]):
         """Runs a step on the batch as the callbacks left it; None where they want no more of it."""
 
         def run(batch: object, *rest: object) -> object:
-            turn = self.turn
-            if turn is None or turn.stage != BEGUN:
+            cursor = self.cursor
+            if cursor is None or cursor.stage != BEGUN:
                 return self._passed_over(step, batch, rest)
             xb, yb = self._given
-            if turn.xb is not xb or turn.yb is not yb:
-                batch = self._join(turn.xb, turn.yb)
+            if cursor.xb is not xb or cursor.yb is not yb:
+                batch = self._join(cursor.xb, cursor.yb)
             self._in_step = True
             try:
                 output = step(batch, *rest)
             except StepLeft:
-                return self._cut(turn)
+                return self._cut(cursor)
             finally:
                 self._in_step = False
             if hears_backward and not self.stepping:  # Lightning adds gradients up
                 self._heed("on_after_backward")
-            if turn.stage == PREDICTED and isinstance(output, Tensor):
-                loss = turn.lost(output)
-                return loss if turn.stage == LOSS else self._cut(turn)
-            return self._with_loss(turn, output)
+            if cursor.stage == PREDICTED and isinstance(output, Tensor):
+                loss = cursor.lost(output)
+                return loss if cursor.stage == LOSS else self._cut(cursor)
+            return self._with_loss(cursor, output)
 
         return run
 
     def _passed_over(self, step: Callable[..., object], batch: object, rest: tuple[object, ...]) -> object:
         """What a step gives where no batch has begun, or the callbacks want no more of it."""
-        turn = self.turn
-        if turn is None or not SKIPPED <= turn.stage < ENDED:
+        cursor = self.cursor
+        if cursor is None or not SKIPPED <= cursor.stage < ENDED:
             return step(batch, *rest)
-        return self._cut(turn)
+        return self._cut(cursor)
 
-    def _with_loss(self, turn: HostedCursor[X, Y, P], output: object) -> object:
+    def _with_loss(self, cursor: HostedCursor[X, Y, P], output: object) -> object:
         """The fields that a step returns, with the loss as the callbacks left it; None where backward is not to run."""
-        if turn.stage == BEGUN:
+        if cursor.stage == BEGUN:
             raise LoopError(
                 "the step did not call the LightningModule itself, self(xb), so that nobody has seen a prediction: "
                 "call it, or say which module predicts, host(..., forward=lambda module: module.net)."
@@ -222,30 +222,30 @@ class HostedModule(Generic[X, Y, P]):
         fields = _fields(output)
         loss = None if fields is None else fields.get("loss")
         if fields is not None and loss is not None:
-            new = turn.lost(cast(Tensor, loss))
-            if turn.stage != LOSS:
-                return self._cut(turn)
+            new = cursor.lost(cast(Tensor, loss))
+            if cursor.stage != LOSS:
+                return self._cut(cursor)
             return fields if new is loss else {**fields, "loss": new}
-        if output is None and turn.phase == "valid" and turn.hears_loss:
+        if output is None and cursor.phase == "valid" and cursor.hears_loss:
             raise LoopError(
                 "validation_step returns no loss, and callbacks listen to after_loss in validation: return the "
                 'loss, or a dict with it as "loss".'
             )
         if output is None:
-            return self._cut(turn)
+            return self._cut(cursor)
         return output  # Lightning says what is wrong with it
 
-    def _cut(self, turn: HostedCursor[X, Y, P]) -> object:
+    def _cut(self, cursor: HostedCursor[X, Y, P]) -> object:
         """What a step returns of which there is no more: Lightning is not to step the optimizer either."""
-        if turn.phase == "train":
+        if cursor.phase == "train":
             self._heed("on_before_optimizer_step")
-        self._see_to_end(turn)
+        self._see_to_end(cursor)
         return None
 
-    def _see_to_end(self, turn: HostedCursor[X, Y, P]) -> None:
+    def _see_to_end(self, cursor: HostedCursor[X, Y, P]) -> None:
         """Has the end of a batch seen to, where it was cancelled."""
-        if turn.cancelled:
-            phase = "train" if turn.phase == "train" else "validation"
+        if cursor.cancelled:
+            phase = "train" if cursor.phase == "train" else "validation"
             self._heed(f"on_{phase}_batch_end")
             self._heed(f"on_{phase}_batch_start")
 
@@ -254,22 +254,22 @@ class HostedModule(Generic[X, Y, P]):
 
         def predict(*args: object, **kwargs: object) -> P:
             output = forward(*args, **kwargs)
-            turn = self.turn
-            if turn is None or not self._in_step:
+            cursor = self.cursor
+            if cursor is None or not self._in_step:
                 return output
-            if turn.stage != BEGUN:
+            if cursor.stage != BEGUN:
                 raise LoopError(
                     "the step called the module that predicts 2 times, and a batch has one prediction: say which "
                     "module's call it is, host(..., forward=lambda module: module.net)."
                 )
-            if not turn.hears_pred:
-                turn.pred = output
-                turn.stage = PREDICTED
+            if not cursor.hears_pred:
+                cursor.pred = output
+                cursor.stage = PREDICTED
                 return output
-            turn.predicted(output)
-            if turn.stage != PREDICTED:
+            cursor.predicted(output)
+            if cursor.stage != PREDICTED:
                 raise StepLeft
-            return turn.pred
+            return cursor.pred
 
         return predict
 
@@ -296,19 +296,19 @@ class HostedModule(Generic[X, Y, P]):
 
     def _stepped(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
         """The optimizer's own hook after a step."""
-        turn = self.turn
-        if turn is None or turn.stage == ENDED:
+        cursor = self.cursor
+        if cursor is None or cursor.stage == ENDED:
             return
-        if turn.stage == LOSS:  # nobody has listened to backward
-            turn.stage = BACKWARD
-        self._keeps_gradients = not turn.stepped()
-        if turn.cancelled:
-            self._see_to_end(turn)
+        if cursor.stage == LOSS:  # nobody has listened to backward
+            cursor.stage = BACKWARD
+        self._keeps_gradients = not cursor.stepped()
+        if cursor.cancelled:
+            self._see_to_end(cursor)
 
     def _counted(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
         """The same where nobody listens to training batches."""
-        if self.turn is not None:
-            self.turn.steps += 1
+        if self.cursor is not None:
+            self.cursor.steps += 1
 
     def _unless_idle(self, name: str, hook: Callable[..., object]) -> Optional[Callable[..., object]]:
         """A hook of the module's; None where it is Lightning's own, which does nothing."""

@@ -334,11 +334,11 @@ class TypedNet(NeuralNet):
         """The prediction and the loss of the batch under way, as the callbacks left them."""
         if not fit.goes_on:
             return {}
-        turn = fit.batch
-        pred = fit.predicted(self.infer(turn.xb, **fit_params))
-        if turn.cancelled:
+        cursor = fit.batch
+        pred = fit.predicted(self.infer(cursor.xb, **fit_params))
+        if cursor.cancelled:
             return {}
-        return {"loss": fit.lost(self.get_loss(pred, turn.yb, X=turn.xb, training=training)), "y_pred": pred}
+        return {"loss": fit.lost(self.get_loss(pred, cursor.yb, X=cursor.xb, training=training)), "y_pred": pred}
 
     def _parts_of(self, batch: Any) -> tuple[Any, Any]:
         """A batch's inputs and targets, on the net's device."""

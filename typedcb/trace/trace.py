@@ -18,7 +18,7 @@ from .recorder import Field, HookName, Options, Recorder, Watch
 
 ALL_EVENTS: Final[tuple[HookName, ...]] = get_args(HookName)
 ALL_FIELDS: Final[tuple[Field, ...]] = get_args(Field)
-EVERYTHING: Final[tuple[Watch, ...]] = get_args(Watch)
+ALL_WATCHED: Final[tuple[Watch, ...]] = get_args(Watch)
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Trace(AnyCallback, Watcher):
     fields: tuple[Field, ...] = ALL_FIELDS
     """Which of a batch's fields are recorded."""
 
-    watch: tuple[Watch, ...] = EVERYTHING
+    watch: tuple[Watch, ...] = ALL_WATCHED
     """What is watched beside events: cells, weights, gradients, hyperparameters, random states."""
 
     hashes: bool = True
@@ -91,7 +91,7 @@ class Trace(AnyCallback, Watcher):
             raise ValueError(f"Trace.block is {self.block}, and has to be at least 0.")
         _check("events", self.events, ALL_EVENTS)
         _check("fields", self.fields, ALL_FIELDS)
-        _check("watch", self.watch, EVERYTHING)
+        _check("watch", self.watch, ALL_WATCHED)
 
     @override
     def watching(self, callbacks: Sequence[SomeCallback]) -> Recorder:

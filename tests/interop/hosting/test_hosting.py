@@ -25,12 +25,14 @@ from typedcb import (
     cell,
 )
 from typedcb.callbacks import EMA, AvgStats, GradientClip, SmoothLoss
-from typedcb.hosted import EVERYTHING, Host
+from typedcb.hosted import ALL_ANSWERS, Host
 from typedcb.interop.hosting import PAIRS, Hosting, HostParts
 from typedcb.needs import HasModelAndOpt
 
-ALL = Host("a trainer", EVERYTHING)
-NO_SKIP = Host("a poor trainer", {**EVERYTHING, "after_backward": frozenset()}, {"after_backward": "Use the rich one."})
+ALL = Host("a trainer", ALL_ANSWERS)
+NO_SKIP = Host(
+    "a poor trainer", {**ALL_ANSWERS, "after_backward": frozenset()}, {"after_backward": "Use the rich one."}
+)
 
 
 @dataclass(frozen=True)
