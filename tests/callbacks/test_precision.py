@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Callable
+from typing import Any, Callable
 
 import pytest
 import torch
@@ -14,7 +14,18 @@ from torch.nn import functional as F
 from torch.optim import SGD
 from typing_extensions import override
 
-from typedcb import AfterLoss, AnyCallback, Callback, CancelBatch, Cell, DataBunch, Learner, cell
+from typedcb import (
+    AfterLoss,
+    AnyCallback,
+    Callback,
+    CancelBatch,
+    Cell,
+    DataBunch,
+    Learner,
+    SkipStep,
+    SkipZeroGrad,
+    cell,
+)
 from typedcb.callbacks import (
     GradientAccumulation,
     GradientClip,
@@ -81,6 +92,14 @@ def test_other_callbacks_see_true_gradients_and_an_unscaled_loss() -> None:
     assert losses[1] == pytest.approx(losses[0], rel=0.02)
 
 
+def grads(learn: Net) -> Tensor:
+    return torch.cat([weight.grad.flatten() for weight in learn.model.parameters() if weight.grad is not None])
+
+
+def skip_every_other(event: Any) -> SkipStep | None:
+    return None if event.index % 2 else SkipStep()
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_clipping_and_accumulation_work_on_true_gradients(dtype: torch.dtype) -> None:
     plain, half = learner(), learner()
@@ -94,6 +113,23 @@ def test_clipping_and_accumulation_work_on_true_gradients(dtype: torch.dtype) ->
 
     for own, other in zip(half.model.parameters(), plain.model.parameters(), strict=True):
         torch.testing.assert_close(own, other, rtol=0.02, atol=2e-3)
+
+
+@pytest.mark.parametrize("keeps", [At("after_backward", skip_every_other), At("after_step", lambda _: SkipZeroGrad())])
+def test_gradients_that_are_kept_for_the_next_batch_stay_true(keeps: AnyCallback) -> None:
+    """They are in `grad` when the next batch's, which are scaled, come to them: all are scaled down together."""
+    ends: list[list[Tensor]] = []
+    for half in (False, True):
+        learn = learner(lr=0.01)
+        if half:
+            learn.add(MixedPrecision, dtype=torch.float16)
+        seen: list[Tensor] = []
+        learn.fit(1, cbs=[keeps, At("after_backward", lambda _, learn=learn, seen=seen: seen.append(grads(learn)))])
+        ends.append(seen)
+
+    for true, own in zip(*ends, strict=True):
+        torch.testing.assert_close(own, true, rtol=0.02, atol=2e-3)
+    assert float(ends[0][1].norm()) > 1.2 * float(ends[0][0].norm()), "the first batch's are among the second's"
 
 
 @dataclass(frozen=True)

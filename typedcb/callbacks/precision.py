@@ -8,6 +8,7 @@ from typing import ClassVar, Optional
 import torch
 from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
+from torch.optim import Optimizer
 from typing_extensions import override
 
 from ..callback import AnyCallback
@@ -76,7 +77,7 @@ class MixedPrecision(AnyCallback, SeesLastLoss):
         """
         self._close()
         if self.scaler.value is not None and event.phase == "train" and event.loss.requires_grad:
-            _scale_gradient(event.loss, self.scaler.value)
+            _scale_gradient(event.loss, self.scaler.value, self.learn.opt)
 
     @override
     def after_backward(self, event: BatchEvent) -> Optional[CancelBatch]:
@@ -102,7 +103,16 @@ class MixedPrecision(AnyCallback, SeesLastLoss):
             self.region.value = None
 
 
-def _scale_gradient(loss: Tensor, scaler: GradScaler) -> None:
+def _scale_gradient(loss: Tensor, scaler: GradScaler, opt: Optimizer) -> None:
     """Has backward start with the scale in place of 1: all gradients are scaled, and the loss is not."""
+
+    def begin(grad: Tensor) -> Tensor:
+        scaled = scaler.scale(grad)
+        # those that SkipStep or SkipZeroGrad has kept are true ones, and are scaled down with those to come
+        for kept in (weight.grad for group in opt.param_groups for weight in group["params"]):
+            if kept is not None:
+                kept.mul_(scaler.get_scale())
+        return scaled
+
     # torch leaves register_hook without types
-    loss.register_hook(scaler.scale)  # type: ignore[no-untyped-call]  # pyright: ignore[reportUnknownMemberType]
+    loss.register_hook(begin)  # type: ignore[no-untyped-call]  # pyright: ignore[reportUnknownMemberType]
