@@ -143,7 +143,7 @@ def one_fit(task: Task, data: DataBunch[Tensor, Tensor], folder: Path | None) ->
 
 
 def stepped(task: Task) -> Learner[Any, Any, Any, Any]:
-    """A learner that has taken a step, as it is between two batches: the optimizer's state is there, and no gradients."""
+    """A learner between two batches: the optimizer has its state, and there are no gradients."""
     torch.manual_seed(0)
     data = task.data()
     learn: Learner[Any, Any, Any, Any] = Learner(task.model(), data, F.cross_entropy, task.opt)
