@@ -19,7 +19,7 @@ from typing import Any, Callable, Generic, Optional, TypeVar
 
 from torch import Tensor, autograd, nn
 from torch.optim import Optimizer
-from typing_extensions import Concatenate, ParamSpec, override
+from typing_extensions import Concatenate, ParamSpec, TypeAlias, override
 
 from .batch_cursors import ValidCursor
 from .batches import Scope
@@ -36,6 +36,9 @@ from .stages import BACKWARD, BEGUN, CANCELLED, LOSS, PREDICTED, STEPPED
 C = TypeVar("C", bound="TurnCursor[Any, Any, Any]")  # Any: a bound names no type variables
 PS = ParamSpec("PS")
 R = TypeVar("R")
+
+Mark: TypeAlias = tuple[Optional[Tensor], int]
+"""A parameter's gradient, and how often it has been changed in place."""
 
 
 class TurnPredicted(HasPrediction["TurnLoss", X, Y, P]):
@@ -230,7 +233,7 @@ class TrainTurn(TurnCursor[X, Y, P], TurnPredicted[X, Y, P], TurnLoss, TurnBackw
             self._check_stopped("backward")
             return self
         trained = trained_by(self.opt)
-        before = _marks(trained)
+        before = marks(trained)
         try:
             if trained and self.plan.backward is not None:  # an engine's, over several processes
                 self.plan.backward(self._loss)
@@ -349,17 +352,20 @@ def trained_by(opt: Optimizer) -> list[Tensor]:
     return [parameter for group in groups for parameter in group["params"] if parameter.requires_grad]
 
 
-def _marks(parameters: list[Tensor]) -> list[tuple[Optional[Tensor], int]]:
-    """What tells whether backward has reached a parameter: its gradient, and how often that was changed in place.
+def marks(parameters: list[Tensor]) -> list[Mark]:
+    """What tells whether backward has reached each parameter.
 
     A turn that was not stepped has left its gradients, which backward adds to.
+
+    Args:
+        parameters: The parameters, before backward.
     """
     return [
         (None, 0) if parameter.grad is None else (parameter.grad, parameter.grad._version) for parameter in parameters
     ]
 
 
-def _are_as_before(parameters: list[Tensor], before: list[tuple[Optional[Tensor], int]]) -> bool:
+def _are_as_before(parameters: list[Tensor], before: list[Mark]) -> bool:
     """Whether backward has reached none of the parameters."""
     return all(
         parameter.grad is old and (old is None or old._version == version)

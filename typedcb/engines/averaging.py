@@ -17,16 +17,18 @@ import torch.distributed as dist
 from torch import Tensor
 
 from ..errors import EngineError
+from ..turns import Mark
 
 
-def average_gradients(parameters: Sequence[Tensor], world_size: int) -> None:
+def average_gradients(parameters: Sequence[Tensor], before: Sequence[Mark], world_size: int) -> None:
     """Gives all ranks the mean of their gradients, in place. Collective.
 
-    A parameter that had no part in the loss of some ranks counts as 0 there; one that had none on any keeps None. What
-    was there before the pass, the same on all ranks, stays what it was, since the mean of equal numbers is that number.
+    A parameter that had no part in the loss of some ranks counts as 0 there; one that had none on any is left as it is.
+    What was there before the pass, the same on all ranks, stays what it was: the mean of equal numbers is that number.
 
     Args:
         parameters: The parameters, in the same order on all ranks.
+        before: The gradients before the pass, as `marks` has them.
         world_size: How many ranks there are.
 
     Raises:
@@ -34,11 +36,16 @@ def average_gradients(parameters: Sequence[Tensor], world_size: int) -> None:
     """
     kinds = dict.fromkeys((parameter.device, parameter.dtype) for parameter in parameters)
     for kind in kinds:
-        _average([parameter for parameter in parameters if (parameter.device, parameter.dtype) == kind], world_size)
+        those = [
+            (parameter, mark)
+            for parameter, mark in zip(parameters, before, strict=True)
+            if (parameter.device, parameter.dtype) == kind
+        ]
+        _average([parameter for parameter, _ in those], [_is_reached(*one) for one in those], world_size)
 
 
 @torch.no_grad()
-def _average(parameters: Sequence[Tensor], world_size: int) -> None:
+def _average(parameters: Sequence[Tensor], reached: Sequence[bool], world_size: int) -> None:
     """The same for parameters of one type, on one device."""
     gradients = [parameter.grad for parameter in parameters]
     if any(gradient is not None and gradient.layout is not torch.strided for gradient in gradients):
@@ -50,10 +57,10 @@ def _average(parameters: Sequence[Tensor], world_size: int) -> None:
         (torch.zeros_like(parameter) if gradient is None else gradient).reshape(-1)
         for parameter, gradient in zip(parameters, gradients, strict=True)
     ]
-    there = parts[0].new_tensor([gradient is not None for gradient in gradients])
-    together = torch.cat([*parts, there])
+    flags = parts[0].new_tensor(reached)
+    together = torch.cat([*parts, flags])
     dist.all_reduce(together)
-    *means, anywhere = torch.split(together, [*map(len, parts), len(there)])
+    *means, anywhere = torch.split(together, [*map(len, parts), len(flags)])
     for parameter, gradient, mean, ranks in zip(parameters, gradients, means, anywhere.tolist(), strict=True):
         if not ranks:
             continue
@@ -62,3 +69,9 @@ def _average(parameters: Sequence[Tensor], world_size: int) -> None:
             parameter.grad = averaged
         else:
             gradient.copy_(averaged)
+
+
+def _is_reached(parameter: Tensor, before: Mark) -> bool:
+    """Whether backward has reached a parameter."""
+    old, version = before
+    return parameter.grad is not old or (old is not None and old._version != version)

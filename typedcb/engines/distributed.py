@@ -25,7 +25,7 @@ from ..events import P, X, Y
 from ..optimizer import Steps
 from ..outcomes import CancelBatch
 from ..ranks import here, over
-from ..turns import trained_by
+from ..turns import marks, trained_by
 from .averaging import average_gradients
 from .failing import Failures
 from .processes import LostError, Processes
@@ -223,8 +223,9 @@ class DistributedEngine(ABC):
 
         def backward(loss: Tensor) -> None:
             trained = trained_by(opt)
+            before = marks(trained)
             autograd.backward((loss,), self._weight_of(loss), inputs=trained)
-            average_gradients(trained, self.world_size)
+            average_gradients(trained, before, self.world_size)
 
         return attrs.evolve(agreed_turn(plan, self), backward=backward)
 
