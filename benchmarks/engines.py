@@ -46,7 +46,7 @@ from typedcb import DataBunch, Learner
 from typedcb.engines import FSDP, TorchEngine
 
 N_PROCESSES, BATCH, N_BATCHES, N_EPOCHS, WARM_UP = 2, 128, 12, 2, 3
-STARTS, SECONDS, LR = 3, 30.0, 0.01
+STARTS, SECONDS, LR = 3, 22.0, 0.01
 KINDS: Final = {"ddp": "DistributedDataParallel", "fsdp": "fully_shard"}
 CLOCK, PROCESSOR = 0, 1
 
