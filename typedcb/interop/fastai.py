@@ -17,13 +17,14 @@ from typing import Any, Final, Generic, Optional, Sequence, Sized, cast
 
 import torch.distributed
 from torch import Tensor
-from torch.optim import LBFGS, Optimizer
+from torch.optim import Optimizer
 from typing_extensions import Never, override
 
 from ..errors import CallbackError, LoopError
 from ..events import P, X, Y
 from ..extras import require
 from ..hosted import Hostable, HostedCursor
+from ..optimizer import check_closure
 from ..stages import BACKWARD, BEGUN, ENDED, LOSS, PREDICTED, SKIPPED
 from ..state import OnMismatch
 from .cells_file import SUFFIX, read_cells, write_cells
@@ -450,8 +451,7 @@ def _check_learner(learn: Learner) -> None:
             "under MixedPrecision the gradients are scaled where a callback sees them, and in bfloat16 a batch that "
             "is cancelled leaves autocast on: train without it."
         )
-    if isinstance(_optimizer(learn.opt), LBFGS):
-        raise LoopError("LBFGS runs a batch several times in one step, and a typed callback hears of each batch once.")
+    check_closure(_optimizer(learn.opt))
 
 
 def _rate(learn: Learner) -> object:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Generic, Optional, Sequence, Sized, cast
 
-from torch.optim import LBFGS, Optimizer
+from torch.optim import Optimizer
 from typing_extensions import override
 
 from ...errors import LoopError
 from ...events import P, X, Y
 from ...extras import require
 from ...hosted import Host, Hostable, Hosted
+from ...optimizer import check_closure
 from ...stages import ENDED, LOSS
 from ...state import OnMismatch
 from ..hosting import BatchFormat, Hosting
@@ -75,10 +76,7 @@ class TransformersCallbacks(Hosting[X, Y, P], TrainerCallback, Generic[X, Y, P])
         self._epoch = state.global_step // per_epoch
         self._ends_epoch = False
         opt: Optimizer = getattr(optimizer, "optimizer", optimizer)  # accelerate's has the real one
-        if isinstance(opt, LBFGS):
-            raise LoopError(
-                "LBFGS runs a batch several times in one step, and a typed callback hears of each batch once."
-            )
+        check_closure(opt)
         fit = self._begin(model, opt, state.num_train_epochs, self._epoch)
         if fit.cancelled:
             control.should_training_stop = True
