@@ -14,6 +14,9 @@
 The loop knows no model: `train()` and `eval()`, `no_grad` and devices are its body's. A Cancel ends the `for` that it
 is for, and needs nothing of the body. What ends a body early (`break`, an error) is noticed when the loop is next
 asked for something, at the latest when the `with` ends: `after_batch` and `after_fit` come in any case.
+
+What the `with` and its `for`s hand out is in `fit` and `validation`, the passes over the data under them are in `run`,
+a batch is in `batches` and `scopes`, and the events that it fires are in `cursor`.
 """
 
 from __future__ import annotations
