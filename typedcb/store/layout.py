@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Final, Mapping
 
 import attrs
+import msgspec
 from torch import Tensor
 
 from ..errors import StateError
@@ -81,7 +81,7 @@ def laid_out(tensors: Mapping[str, Tensor]) -> Layout:
         entries[name] = {"dtype": kind, "shape": list(tensor.shape), "data_offsets": [at, at + tensor.nbytes]}
         at += tensor.nbytes
     try:
-        text = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode()
+        text = msgspec.json.encode(entries)
     except UnicodeEncodeError as error:
         raise StateError(f"the name of a tensor cannot be written: {error}") from None
     length = in_blocks(8 + len(text))
