@@ -187,7 +187,9 @@ class Cursor(Generic[X, Y, P]):
                 told: AfterCancelBatch[X, Y, P] = AfterCancelBatch(cancel, self.reached())
                 fold(hooks.AFTER_CANCEL_BATCH, self.plan.after_cancel_batch, told)
             cancel = None
-        self.end()  # an error in after_cancel_batch leaves the batch open: after_batch comes in any case
+        if self.stage < SKIPPED:  # as `end` does, with one call less
+            self._furthest = self.stage
+        self.stage = ENDED  # an error in after_cancel_batch leaves the batch open: after_batch comes in any case
         return self._tell_of_end(cancel) if self.plan.after_batch else cancel
 
     def _tell_of_end(self, cancel: Optional[Cancel]) -> Optional[Cancel]:

@@ -152,6 +152,8 @@ class Run(Generic[X, Y, P]):
         for objective in cursor.objectives:
             objective.end_turn()
         cancel = cursor.close()
+        if cancel is None:
+            return
         if isinstance(cancel, CancelEpoch):
             self._cut_short = cursor
             self.tell_cancel_epoch(cursor.epoch, cancel)
