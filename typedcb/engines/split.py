@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import copy
 from collections import deque
-from typing import Any, Callable, Generic, Iterable, Iterator, Sequence, Sized, TypeVar, cast
+from typing import Any, Callable, Generic, Iterable, Iterator, Optional, Sequence, Sized, TypeVar, cast
 
 import torch
 from torch import Generator, Tensor
@@ -172,6 +172,7 @@ class SharedLoader(DataLoader[T]):
             **workers,
         )
         self._comparison = Comparison(name, _source_of(batches), group)
+        self._known: Optional[tuple[float, ...]] = None
         self._group = group
         self._note = note
 
@@ -186,12 +187,18 @@ class SharedLoader(DataLoader[T]):
         for batch in super().__iter__():
             size, crc = drawn.popleft()
             if not n_batches:
-                self._comparison.indices(crc, size, figures_of_data(self.dataset) if world_size > 1 else ())
+                self._comparison.indices(crc, size, self._figures())
             n_batches += 1
             of_rank = share(size, rank, world_size)
             self._note(of_rank.stop - of_rank.start if rank < size else 0, size)
             yield cast("T", batch)
         self._comparison.pass_over(crc, n_batches)
+
+    def _figures(self) -> tuple[float, ...]:
+        """What is known of the data set's samples; looked up once."""
+        if self._known is None:
+            self._known = figures_of_data(self.dataset) if self._group.world_size > 1 else ()
+        return self._known
 
 
 def _source_of(batches: object) -> str:
