@@ -84,6 +84,9 @@ class QuietTrainCursor(TrainCursor[X, Y, P]):
 
     __slots__ = ()
 
+    stage: int  # as said
+    steps: int
+
     @override
     def loss(self, loss: Tensor, /) -> WithLoss:
         if self.stage != PREDICTED:
@@ -125,6 +128,8 @@ class EngineTrainCursor(TrainCursor[X, Y, P]):
 
     __slots__ = ()
 
+    stage: int  # as said
+
     @override
     def backward(self) -> BackwardDone:
         if self.stage != LOSS or self.plan.backward is None:
@@ -146,6 +151,8 @@ class ValidCursor(Cursor[X, Y, P], ValidPredicted[X, Y, P], Evaluated):
     """ValidPredicted and Evaluated in one."""
 
     __slots__ = ()
+
+    stage: int  # as said
 
     @override
     def loss(self, loss: Tensor, /) -> Evaluated:
