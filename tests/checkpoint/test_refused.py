@@ -481,7 +481,7 @@ HARMLESS = {
     ("typedcb.naming", "'eval', which getattr could be given"),  # a phase by another name
     ("typedcb.answers", "'eval', which getattr could be given"),
     ("typedcb.rules", "'builtins', which getattr could be given"),  # the name of where list and dict come from
-    ("typedcb.store.writing", "ctypes"),  # of memory that a GPU copies into, to write from where it is
+    ("typedcb.store.writing", "ctypes"),  # the memory of a tensor, for its checksum
     # of shards by the reader of safetensors, as the hostile checkpoints of several processes show
     ("typedcb.together", "torch.distributed.checkpoint.state_dict_loader.load"),
 }
