@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Callable, Generic, Protocol, Union, runtime_checkable
+from typing import Callable, Generic, Protocol, Union
 
 import attrs
 import torch
@@ -26,7 +26,6 @@ P_contra = TypeVar("P_contra", contravariant=True, default=object)
 Y_contra = TypeVar("Y_contra", contravariant=True, default=object)
 
 
-@runtime_checkable
 class StatefulMetric(Protocol[P_contra, Y_contra]):
     """A metric that keeps its own sums, as those of torchmetrics do."""
 
