@@ -13,13 +13,14 @@ from collections import defaultdict
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final, Generic, Optional, Sequence, Sized, cast
+from typing import Any, Final, Generic, Optional, Sequence, cast
 
 import torch.distributed
 from torch import Tensor
 from torch.optim import Optimizer
 from typing_extensions import Never, override
 
+from ..data import length_of
 from ..errors import CallbackError, LoopError
 from ..events import P, X, Y
 from ..extras import require
@@ -81,6 +82,7 @@ class FastaiCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
         self._ends_epoch = False
         self._searches = False
         self._searched: object = None
+        self._refusal: Optional[LoopError] = None
 
     @override
     def __setattr__(self, name: str, value: object) -> None:
@@ -96,7 +98,7 @@ class FastaiCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
     @override
     def __getstate__(self) -> dict[str, object]:
         """What a learner that is exported or copied takes along: all but the fit, with its batch and optimizer."""
-        return {**vars(self), "_fit": None, "_last": None, "_turn": None}
+        return {**vars(self), "_fit": None, "_last": None, "_cursor": None}
 
     @override
     def __call__(self, event_name: str) -> object:
@@ -161,7 +163,7 @@ class FastaiCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
     def before_train(self) -> None:
         """Begins the pass over the training data."""
         if self._fit is not None:
-            self._fit.begin_pass("train", self._epoch, _count(self._here().dl))
+            self._fit.begin_pass("train", self._epoch, length_of(self._here().dl))
             self._cursor = self._fit.batch
 
     def after_train(self) -> None:
@@ -181,6 +183,9 @@ class FastaiCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
 
     def after_fit(self) -> None:
         """Fires after_fit."""
+        refusal, self._refusal = self._refusal, None
+        if refusal is not None:
+            raise refusal
         if self._fit is not None:
             self._cursor = None
             complete = self._done >= self._here().n_epoch
@@ -193,7 +198,7 @@ class FastaiCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
         fit = self._fit
         if fit is None:
             return
-        n_batches = _count(self._here().dl)
+        n_batches = length_of(self._here().dl)
         if n_batches == 0:
             raise CancelValidException
         self._valid_runs = self._epoch_runs and fit.begin_pass("valid", self._epoch, n_batches)
@@ -274,10 +279,11 @@ class FastaiCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
         if self._cursor is not None and self._cursor.stage != BACKWARD:
             raise CancelBatchException
         if self._searches and _rate(self._here()) != self._searched:
-            raise LoopError(
+            self._refusal = LoopError(
                 "lr_find sets the learning rate of each batch, and a typed callback sets the learning rate after it: "
                 "search without that one, with learn.removed_cbs(hosted): learn.lr_find()."
             )
+            raise CancelFitException  # LRFinder puts the model back and its folder away in after_fit, which comes first
 
     def after_step(self) -> None:
         """Fires after_step."""
@@ -324,6 +330,7 @@ class FastaiCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
         self._cursor = None
         self._nested = 0
         self._ends_epoch = False
+        self._refusal = None
         self.run = True  # as fastai's own has it after a fit
         self._end(error, early="" if error else "fastai left the fit before its end")
 
@@ -458,10 +465,3 @@ def _rate(learn: Learner) -> object:
     opt: Any = learn.opt
     rate: object = opt.hypers[-1]["lr"]
     return rate
-
-
-def _count(batches: object) -> Optional[int]:
-    try:
-        return len(cast(Sized, batches))
-    except TypeError:
-        return None

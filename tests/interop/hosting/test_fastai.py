@@ -255,9 +255,14 @@ def test_a_search_for_a_learning_rate_that_a_callback_sets_is_refused(tmp_path: 
     fastai("callback.schedule")
     hosting = host(partial(ParamScheduler, param=LR, schedule=linear(0.5, 0.1)))
     learn = learner_of(TASK, hosting, path=tmp_path)
+    weights = [weight.tolist() for weight in learn.model.parameters()]
     with pytest.raises(LoopError, match=r"lr_find .* sets the learning rate"):
         found(learn)
     assert isinstance(hosting.outcome, Failed)
+    assert [weight.tolist() for weight in learn.model.parameters()] == weights
+    assert list((tmp_path / "models").iterdir()) == [], "the folder that the search saves the model in is put away"
+    learn.fit(1)
+    assert isinstance(hosting.outcome, Completed)
 
 
 SAMPLES = [sample for xs, ys in TASK.train for sample in zip(xs, ys, strict=True)]
