@@ -17,11 +17,10 @@ from typing import Any, Callable, Collection, Final, Generic, Mapping, Optional,
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ..dispatch import BatchPlan
 from ..errors import LoopError
 from ..events import P, X, Y
 from ..extras import require
-from ..hosted import Hosted, HostedCursor
+from ..hosted import Hosted, HostedCursor, heard
 from ..stages import BACKWARD, BEGUN, ENDED, LOSS, PREDICTED, SKIPPED
 from .hosting import BatchFormat
 
@@ -78,19 +77,19 @@ class HostedModule(Generic[X, Y, P]):
             told: The hooks of Lightning's that a callback of Lightning's sees to: the module's own are left alone.
         """
         train, valid = fit.plan.train, fit.plan.valid
-        if _heard(train):
+        if heard(train):
             self._wrap(self._module, "training_step", partial(self._step, bool(train.after_backward)))
             self._wrap(self._module, "optimizer_step", self._optimizer_step)
         if train.after_batch and not train.after_backward:
             self._wrap(self._module, "on_after_backward", self._notes_backward)
-        if _heard(valid):
+        if heard(valid):
             self._wrap(self._module, "validation_step", partial(self._step, False))
-        if _heard(train) or _heard(valid):
+        if heard(train) or heard(valid):
             self._wrap(self._predicts, "forward", self._predict)
         if train.after_backward or train.after_step:
             self._wrap(self._module, "optimizer_zero_grad", self._zero_grad)
             self._wrap(self._module, "on_validation_model_zero_grad", self._zero_grad)
-        self._undo.append(opt.register_step_post_hook(self._stepped if _heard(train) else self._counted).remove)
+        self._undo.append(opt.register_step_post_hook(self._stepped if heard(train) else self._counted).remove)
         for name in BATCH_STARTS - set(told):
             self._wrap(self._module, name, partial(self._begins, fit, name))
         for name in BATCH_ENDS - set(told):
@@ -324,12 +323,6 @@ class HostedModule(Generic[X, Y, P]):
         own = name in vars(module)
         setattr(module, name, wraps(original)(make(original)))
         self._undo.append(lambda: setattr(module, name, original) if own else delattr(module, name))
-
-
-def _heard(plan: BatchPlan[X, Y, P]) -> bool:
-    """Whether anybody listens to any event of a batch."""
-    before_step = plan.begin_batch or plan.after_pred or plan.after_loss or plan.after_backward
-    return bool(before_step or plan.after_step or plan.after_cancel_batch or plan.after_batch)
 
 
 def _fields(output: object) -> Optional[Mapping[str, object]]:

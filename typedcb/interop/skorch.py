@@ -12,13 +12,14 @@ skorch's callbacks see neither the prediction nor the loss before a batch is ove
 from __future__ import annotations
 
 import copy
-from typing import Any, Final, Generic, Iterable, Optional, Sequence, Sized, cast
+from typing import Any, Final, Generic, Iterable, Optional, Sequence
 
 import torch
 import torch.distributed
 from torch import Tensor, autograd
 from typing_extensions import Self, TypeIs, override
 
+from ..data import length_of
 from ..errors import CallbackError, LoopError
 from ..events import P, X, Y
 from ..extras import require
@@ -263,7 +264,7 @@ class TypedNet(NeuralNet):
         if hosting is None:
             super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
             return
-        if iterator is None or not hosting.begin_pass(training, _count(iterator)):
+        if iterator is None or not hosting.begin_pass(training, length_of(iterator)):
             return
         batch_count = 0
         for batch in iterator:
@@ -389,10 +390,3 @@ def _check_net(net: TypedNet) -> None:
                 f"get_loss, which TypedNet calls."
             )
     check_closure(net.optimizer_)
-
-
-def _count(batches: object) -> Optional[int]:
-    try:
-        return len(cast(Sized, batches))
-    except TypeError:
-        return None
