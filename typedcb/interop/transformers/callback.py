@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, Optional, Sequence, Sized, cast
+from typing import Any, Generic, Optional, Sequence
 
 from torch.optim import Optimizer
 from typing_extensions import override
 
+from ...data import length_of
 from ...errors import LoopError
 from ...events import P, X, Y
 from ...extras import require
@@ -69,7 +70,7 @@ class TransformersCallbacks(Hosting[X, Y, P], TrainerCallback, Generic[X, Y, P])
         if self._trainer is None:
             self._hosted_by(TRANSFORMERS_CALLBACK)
             self._end(early="Hugging Face's Trainer left the fit before its end")
-        n_batches = count_of(train_dataloader)
+        n_batches = length_of(train_dataloader)
         if n_batches is None:
             raise LoopError("a typed callback knows how long its fit is to be: give the Trainer data with a length.")
         per_epoch = max(-(-n_batches // args.gradient_accumulation_steps), 1)
@@ -101,7 +102,7 @@ class TransformersCallbacks(Hosting[X, Y, P], TrainerCallback, Generic[X, Y, P])
         """Lets compute_loss know that it is a batch of the fit that comes."""
         hosted = self._hosted
         if hosted is not None and hosted.hears:
-            hosted.turn = hosted.train
+            hosted.cursor = hosted.train
 
     @override
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
@@ -109,11 +110,11 @@ class TransformersCallbacks(Hosting[X, Y, P], TrainerCallback, Generic[X, Y, P])
         hosted = self._hosted
         if hosted is None:
             return
-        turn = hosted.turn
-        if turn is not None and turn.stage == LOSS and not turn.plan.after_batch:
-            turn.steps += 1  # the same with fewer calls, where nobody listens to anything behind the loss
-            turn.stage = ENDED
-            hosted.turn = None
+        cursor = hosted.cursor
+        if cursor is not None and cursor.stage == LOSS and not cursor.plan.after_batch:
+            cursor.steps += 1  # the same with fewer calls, where nobody listens to anything behind the loss
+            cursor.stage = ENDED
+            hosted.cursor = None
         elif hosted.hears:
             self._end_batch(control, hosted, stepped=True)
         elif hosted.train is not None:
@@ -252,15 +253,3 @@ class TransformersCallbacks(Hosting[X, Y, P], TrainerCallback, Generic[X, Y, P])
         if self._hosted is not None:
             self._hosted.unwrap()
             self._hosted = None
-
-
-def count_of(batches: object) -> Optional[int]:
-    """How many batches a loader has; None where it does not know.
-
-    Args:
-        batches: The loader.
-    """
-    try:
-        return len(cast(Sized, batches))
-    except TypeError:
-        return None

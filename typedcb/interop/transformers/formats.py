@@ -8,6 +8,7 @@ from typing import Any, Callable, Final, Generic, cast
 import attrs
 from torch import Tensor
 
+from ...articles import an_instance
 from ...errors import BatchError, LoopError
 from ...events import P
 from ..hosting import BatchFormat
@@ -22,13 +23,9 @@ def _split_labels(batch: Any) -> tuple[Any, Any]:
         labels: object = fields.pop("labels")
         return fields, labels
     raise BatchError(
-        f"a batch is {_kind(cast(object, batch))} without labels: say how to take it apart and put it together, by "
-        f"batches=BatchFormat(split=..., join=...)."
+        f"a batch is {an_instance(cast(object, batch))} without labels: say how to take it apart and put it together, "
+        f"by batches=BatchFormat(split=..., join=...)."
     )
-
-
-def _kind(value: object) -> str:
-    return f"a {type(value).__name__}"
 
 
 LABELLED: Final[BatchFormat[Any, Any]] = BatchFormat(_split_labels, lambda xb, yb: {**xb, "labels": yb})
@@ -52,7 +49,7 @@ def _take_logits(outputs: Any) -> Any:
     if isinstance(outputs, (dict, Mapping)) and "logits" in outputs:
         return cast("Mapping[str, Any]", outputs)["logits"]
     raise LoopError(
-        f"the model returns {_kind(cast(object, outputs))} without logits: say where its prediction is, by "
+        f"the model returns {an_instance(cast(object, outputs))} without logits: say where its prediction is, by "
         f"outputs=OutputFormat(take=..., put=...)."
     )
 

@@ -45,7 +45,7 @@ class HostedTrainer(Generic[X, Y, P]):
         outputs: Where in what the model returns its prediction is.
     """
 
-    turn: Optional[HostedCursor[X, Y, P]]
+    cursor: Optional[HostedCursor[X, Y, P]]
     """The pass whose batch is under way; None between batches, and while somebody else validates."""
 
     train: Optional[HostedCursor[X, Y, P]]
@@ -63,7 +63,7 @@ class HostedTrainer(Generic[X, Y, P]):
         batches: BatchFormat[X, Y],
         outputs: OutputFormat[P],
     ) -> None:
-        self.turn = None
+        self.cursor = None
         self.train = None
         self.hears = heard(fit.plan.train)
         self._trainer = trainer
@@ -94,7 +94,7 @@ class HostedTrainer(Generic[X, Y, P]):
 
     def unwrap(self) -> None:
         """Leaves the Trainer as it was."""
-        self.turn = None
+        self.cursor = None
         self._rest.end()
         undone(self._undo)
 
@@ -115,20 +115,20 @@ class HostedTrainer(Generic[X, Y, P]):
         Args:
             stepped: Whether it was the last of those whose gradients were added up.
         """
-        turn, self.turn = self.train, None
-        if turn is None:
+        cursor, self.cursor = self.train, None
+        if cursor is None:
             return
-        if turn.stage in (ENDED, BEGUN):
+        if cursor.stage in (ENDED, BEGUN):
             raise LoopError(
                 "training_step computed no loss by compute_loss, and callbacks listen to what it makes of a batch: "
                 "call self.compute_loss once in it."
             )
-        if stepped and turn.stage < STEPPED:  # nobody listens to the step itself, nor to the end
-            turn.steps += 1
+        if stepped and cursor.stage < STEPPED:  # nobody listens to the step itself, nor to the end
+            cursor.steps += 1
         self._rest.end()
         self._fit.close_batch()
         if not stepped:
-            self.turn = turn  # the next one comes without on_step_begin
+            self.cursor = cursor  # the next one comes without on_step_begin
 
     def _training_step(self, step: Callable[..., Tensor]) -> Callable[..., Tensor]:
         """Runs a training step, and fires after_backward; the loss of a batch that was left is 0."""
@@ -139,11 +139,11 @@ class HostedTrainer(Generic[X, Y, P]):
                 loss = step(*args, **kwargs)
             except BatchLeft:
                 return self._nothing().detach()
-            turn = self.turn
-            if turn is not None and turn.stage == LOSS:
-                turn.backward_done()
-                if turn.stage != BACKWARD:
-                    self._rest.leave_out_step(turn.drops_gradients())
+            cursor = self.cursor
+            if cursor is not None and cursor.stage == LOSS:
+                cursor.backward_done()
+                if cursor.stage != BACKWARD:
+                    self._rest.leave_out_step(cursor.drops_gradients())
             return loss
 
         return training_step
@@ -154,12 +154,12 @@ class HostedTrainer(Generic[X, Y, P]):
         @functools.wraps(step)
         def step_and_tell(*args: Any, **kwargs: Any) -> None:
             step(*args, **kwargs)
-            turn = self.turn
-            if turn is None:
+            cursor = self.cursor
+            if cursor is None:
                 return
-            if turn.stage == LOSS:  # nobody listens to after_backward
-                turn.backward_done()
-            if turn.stage == BACKWARD and not turn.stepped():
+            if cursor.stage == LOSS:  # nobody listens to after_backward
+                cursor.backward_done()
+            if cursor.stage == BACKWARD and not cursor.stepped():
                 self._rest.keep_gradients()
 
         return step_and_tell
@@ -181,31 +181,31 @@ class HostedTrainer(Generic[X, Y, P]):
 
     def prediction_step(self, step: Callable[..., Any], args: tuple[object, ...]) -> Any:
         """Runs a validation step on the batch as the callbacks left it; None where they want no more of it."""
-        turn = self._fit.batch
-        if not heard(turn.plan):
-            turn.index += 1
+        cursor = self._fit.batch
+        if not heard(cursor.plan):
+            cursor.index += 1
             return step(*args)
-        self.turn = turn
+        self.cursor = cursor
         try:
             result = step(*args)
         except BatchLeft:
             result = None
-        if turn.stage == ENDED or turn.stage < PREDICTED or (turn.stage < LOSS and turn.hears_loss):
+        if cursor.stage == ENDED or cursor.stage < PREDICTED or (cursor.stage < LOSS and cursor.hears_loss):
             raise LoopError(
                 "prediction_step computed no loss by compute_loss, and callbacks listen to what it makes of a batch: "
                 "does the batch have labels, and is predict_with_generate off?"
             )
-        self.turn = None
+        self.cursor = None
         self._fit.close_batch()
         return result
 
     def aside(self, step: Callable[..., Any], args: tuple[object, ...]) -> Any:
         """Runs a step of somebody else's validation, in the middle of a batch perhaps."""
-        turn, self.turn = self.turn, None
+        cursor, self.cursor = self.cursor, None
         try:
             return step(*args)
         finally:
-            self.turn = turn
+            self.cursor = cursor
 
     def _prepare(self, prepare: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """Puts a batch on its device, where a validation batch begins: prediction_step looks for its labels there."""
@@ -213,24 +213,24 @@ class HostedTrainer(Generic[X, Y, P]):
         @functools.wraps(prepare)
         def prepare_inputs(inputs: Any) -> Any:
             prepared = prepare(inputs)
-            turn = self.turn
-            return prepared if turn is None or turn.stage != ENDED else self._begin(turn, prepared)
+            cursor = self.cursor
+            return prepared if cursor is None or cursor.stage != ENDED else self._begin(cursor, prepared)
 
         return prepare_inputs
 
     # ------------------------------------------------------------------------------------------------------ both
 
-    def _begin(self, turn: HostedCursor[X, Y, P], inputs: Any) -> Any:
+    def _begin(self, cursor: HostedCursor[X, Y, P], inputs: Any) -> Any:
         """Fires begin_batch: the batch as the callbacks left it."""
-        turn.index += 1
-        xb, yb = turn.xb, turn.yb = self._batches.split(inputs)
-        turn.stage = BEGUN
-        if not turn.plan.begin_batch:
+        cursor.index += 1
+        xb, yb = cursor.xb, cursor.yb = self._batches.split(inputs)
+        cursor.stage = BEGUN
+        if not cursor.plan.begin_batch:
             return inputs
-        turn.begin()
-        if turn.stage >= SKIPPED:
+        cursor.begin()
+        if cursor.stage >= SKIPPED:
             raise BatchLeft
-        return inputs if turn.xb is xb and turn.yb is yb else self._batches.join(turn.xb, turn.yb)
+        return inputs if cursor.xb is xb and cursor.yb is yb else self._batches.join(cursor.xb, cursor.yb)
 
     def _compute_loss(self, compute: Callable[..., Any]) -> Callable[..., Any]:
         """Computes a loss as the Trainer does; begin_batch, after_pred and after_loss fire."""
@@ -240,40 +240,40 @@ class HostedTrainer(Generic[X, Y, P]):
         # Each call costs a batch about 1 µs, behind a model that has had the processor's caches to itself.
         @functools.wraps(compute)
         def compute_loss(model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any) -> Any:
-            turn = self.turn
-            if turn is None:
+            cursor = self.cursor
+            if cursor is None:
                 return compute(model, inputs, return_outputs=return_outputs, **kwargs)
             try:
-                if turn.stage == ENDED:
-                    if turn.plan.begin_batch:
-                        inputs = self._begin(turn, inputs)
+                if cursor.stage == ENDED:
+                    if cursor.plan.begin_batch:
+                        inputs = self._begin(cursor, inputs)
                     else:  # the same with one call less
-                        turn.index += 1
-                        turn.xb, turn.yb = split(inputs)
-                        turn.stage = BEGUN
+                        cursor.index += 1
+                        cursor.xb, cursor.yb = split(inputs)
+                        cursor.stage = BEGUN
                 loss, outputs = compute(model, inputs, return_outputs=True, **kwargs)
-                if turn.stage == BEGUN:
-                    if turn.hears_pred:  # the model has computed the loss itself
-                        outputs = self._predicted(turn, outputs)
+                if cursor.stage == BEGUN:
+                    if cursor.hears_pred:  # the model has computed the loss itself
+                        outputs = self._predicted(cursor, outputs)
                     else:
                         pred: P = outputs
                         if not (tensors and isinstance(outputs, Tensor)):
                             pred = take(outputs)
-                        turn.pred = pred
-                        turn.stage = PREDICTED
-                loss = turn.lost(loss)
-                if turn.stage != LOSS:
-                    loss = _goes_on(turn)
+                        cursor.pred = pred
+                        cursor.stage = PREDICTED
+                loss = cursor.lost(loss)
+                if cursor.stage != LOSS:
+                    loss = _goes_on(cursor)
             except BatchLeft:
-                loss, outputs = self._left(turn), None
+                loss, outputs = self._left(cursor), None
             return (loss, outputs) if return_outputs else loss
 
         return compute_loss
 
-    def _left(self, turn: HostedCursor[X, Y, P]) -> Tensor:
+    def _left(self, cursor: HostedCursor[X, Y, P]) -> Tensor:
         """What a batch says of its loss that was left; it is left altogether where something catches that."""
-        if turn.phase == "train":
-            self._rest.leave_out_step(turn.drops_gradients())
+        if cursor.phase == "train":
+            self._rest.leave_out_step(cursor.drops_gradients())
             if not self._leaves:
                 return self._nothing()
         raise BatchLeft
@@ -283,28 +283,28 @@ class HostedTrainer(Generic[X, Y, P]):
 
         @functools.wraps(compute)
         def of_pred(outputs: Any, *args: Any, **kwargs: Any) -> Tensor:
-            turn = self.turn
-            if turn is not None and turn.stage == BEGUN:
-                outputs = self._predicted(turn, outputs)
+            cursor = self.cursor
+            if cursor is not None and cursor.stage == BEGUN:
+                outputs = self._predicted(cursor, outputs)
             return compute(outputs, *args, **kwargs)
 
         return of_pred
 
-    def _predicted(self, turn: HostedCursor[X, Y, P], outputs: Any) -> Any:
+    def _predicted(self, cursor: HostedCursor[X, Y, P], outputs: Any) -> Any:
         """Fires after_pred: what the model returned, with the prediction as the callbacks left it."""
         pred = self._outputs.take(outputs)
-        turn.predicted(pred)
-        if turn.stage != PREDICTED:
+        cursor.predicted(pred)
+        if cursor.stage != PREDICTED:
             raise BatchLeft
-        return outputs if turn.pred is pred else self._outputs.put(outputs, turn.pred)
+        return outputs if cursor.pred is pred else self._outputs.put(outputs, cursor.pred)
 
 
-def _goes_on(turn: HostedCursor[X, Y, P]) -> Tensor:
+def _goes_on(cursor: HostedCursor[X, Y, P]) -> Tensor:
     """The loss of a batch that a callback stopped where it was computed: in validation, what is skipped is not there.
 
     Raises:
         BatchLeft: The batch is to be left.
     """
-    if turn.cancelled or turn.phase == "train":
+    if cursor.cancelled or cursor.phase == "train":
         raise BatchLeft
-    return turn.value
+    return cursor.value

@@ -8,10 +8,11 @@ from typing import Any, Final, Optional
 from torch import nn
 from typing_extensions import TypeIs, override
 
+from ...data import length_of
 from ...errors import CallbackError
 from ...extras import require
 from ..cells_file import read_cells, write_cells
-from .callback import TransformersCallbacks, count_of
+from .callback import TransformersCallbacks
 from .checks import check_trainer, host_of
 
 require("transformers", extra="transformers")
@@ -123,7 +124,7 @@ class TypedTrainer(Trainer):
             run()
             return
         resumed = epoch == epochs_trained and resume_from_checkpoint is not None
-        if hosting.begin_epoch(epoch, count_of(train_dataloader), steps_trained_in_current_epoch if resumed else 0):
+        if hosting.begin_epoch(epoch, length_of(train_dataloader), steps_trained_in_current_epoch if resumed else 0):
             run()
             hosting.finish_epoch()
         if hosting.fit.cancelled:
@@ -152,7 +153,7 @@ class TypedTrainer(Trainer):
         hosting: Optional[TransformersCallbacks[Any, Any, Any]] = vars(self).get(_VALIDATING)
         if hosting is None:
             return super().evaluation_loop(dataloader, *args, **kwargs)
-        if not hosting.begin_validation(count_of(dataloader)):
+        if not hosting.begin_validation(length_of(dataloader)):
             return EvalLoopOutput(predictions=None, label_ids=None, metrics={}, num_samples=0)
         output: Any = super().evaluation_loop(dataloader, *args, **kwargs)
         hosting.end_validation()
