@@ -69,8 +69,8 @@ class DistributedEngine(ABC):
 
     @property
     def compares(self) -> bool:
-        """Whether a fit or a validation is under way on it, in which all ranks go over their data together."""
-        return here() is self
+        """Whether a fit or a validation is under way on it, and not a callback that runs on this rank alone."""
+        return here() is self and not self._alone
 
     def counted(self, size: int) -> int:
         """How many of the samples of the batch under way this rank counts: all that it has, or none."""
@@ -159,7 +159,8 @@ class DistributedEngine(ABC):
         self._loaders += 1
 
         def note(own: int, size: int) -> None:
-            self._note(own, size)
+            if not self._alone:  # who looks at data alone leaves the batch under way as it is
+                self._note(own, size)
 
         return split(name, dl, self, self._seed + self._loaders, note)
 

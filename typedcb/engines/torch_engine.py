@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from typing import Callable, Iterable, Optional, Sequence, Union
+from weakref import WeakSet
 
 import attrs
 import torch
@@ -94,7 +95,7 @@ class TorchEngine(DistributedEngine):
         self._wrapped: Optional[DistributedDataParallel] = None
         self._model: Optional[nn.Module] = None
         self._trained: tuple[bool, ...] = ()
-        self._of_objectives: tuple[nn.Module, ...] = ()
+        self._of_objectives: WeakSet[nn.Module] = WeakSet()
         super().__init__(joined)
 
     @property
@@ -107,10 +108,13 @@ class TorchEngine(DistributedEngine):
     def prepare(self, model: nn.Module, device: Device, /) -> torch.device:
         """Brings the model to its device, gives it the weights of the first rank, and shards them where asked to.
 
+        A model that was an objective's is trained by itself from then on, until a loop has it as one again.
+
         Args:
             model: The model.
             device: Where it is to be; the engine's device by default.
         """
+        self._of_objectives.discard(model)
         model.to(self._device if device is None else device)
         super().prepare(model, device)
         if isinstance(self._strategy, FSDP) and self._mesh is not None:
@@ -134,7 +138,7 @@ class TorchEngine(DistributedEngine):
                 "objectives train in several processes by TorchEngine(DDP()) alone: of sharded parameters fully_shard "
                 "computes the gradients of all at once, and a turn those of its objective."
             )
-        self._of_objectives = (*self._of_objectives, *models)
+        self._of_objectives.update(models)
 
     @override
     def forward(self, model: nn.Module, /) -> Forward:
@@ -145,7 +149,7 @@ class TorchEngine(DistributedEngine):
         """
         if self._mesh is not None or self.world_size == 1:
             return model
-        if any(model is one for one in self._of_objectives):  # whose gradients a turn brings together
+        if model in self._of_objectives:  # a turn brings its gradients together
             return model
         trained = tuple(parameter.requires_grad for parameter in model.parameters())
         if not any(trained):
