@@ -242,7 +242,7 @@ class TrainTurn(TurnCursor[X, Y, P], TurnPredicted[X, Y, P], TurnLoss, TurnBackw
         except Exception as error:
             check_graph(self._loss, error)
             raise
-        if _are_as_before(trained, before):
+        if not any(map(is_reached, trained, before)):
             raise self._reaches_nothing(trained)
         self.stage = BACKWARD
         if self.hears_backward:
@@ -365,9 +365,12 @@ def marks(parameters: list[Tensor]) -> list[Mark]:
     ]
 
 
-def _are_as_before(parameters: list[Tensor], before: list[Mark]) -> bool:
-    """Whether backward has reached none of the parameters."""
-    return all(
-        parameter.grad is old and (old is None or old._version == version)
-        for parameter, (old, version) in zip(parameters, before, strict=True)
-    )
+def is_reached(parameter: Tensor, before: Mark) -> bool:
+    """Whether backward has reached a parameter.
+
+    Args:
+        parameter: The parameter, after backward.
+        before: What `marks` said of it.
+    """
+    old, version = before
+    return parameter.grad is not old or (old is not None and old._version != version)

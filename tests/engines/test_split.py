@@ -19,6 +19,7 @@ from torch.utils.data import (
     DistributedSampler,
     IterableDataset,
     Sampler,
+    Subset,
     TensorDataset,
     random_split,
 )
@@ -233,6 +234,17 @@ def test_indices_that_are_no_numbers_are_compared_too() -> None:
     assert [batch for batch, _, _ in on_ranks(2, lambda rank: passes(rank, loader("abcd")))[1]] == [[98], [100]]
     with pytest.raises(EngineError, match="its Named has drawn other samples"):
         on_ranks(2, lambda rank: passes(rank, loader("abcd" if rank.rank else "bacd")))
+
+
+def test_a_part_of_a_data_set_whose_indices_are_no_numbers_is_compared_too() -> None:
+    data: Any = {name: (torch.tensor(ord(name)), torch.tensor(ord(name))) for name in "abcd"}
+
+    def loader(names: str) -> Any:
+        return DataLoader(Subset(data, list(names)), 2)  # type: ignore[arg-type]  # torch says whole numbers
+
+    assert [batch for batch, _, _ in on_ranks(2, lambda rank: passes(rank, loader("bd")))[1]] == [[100]]
+    with pytest.raises(EngineError, match="its data set has other samples"):
+        on_ranks(2, lambda rank: passes(rank, loader("cd" if rank.rank else "bd")))
 
 
 def test_a_loader_that_is_split_already_is_refused_or_left_alone() -> None:

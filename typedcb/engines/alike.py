@@ -209,13 +209,18 @@ def _reader(dataset: object) -> Callable[[int], float]:
     if _is_subset(dataset):
         inner = _reader(dataset.dataset)
         indices = dataset.indices
-        return lambda index: float(indices[index]) + inner(indices[index])
+        return lambda index: _number(indices[index]) + inner(indices[index])
     if type(dataset) is TensorDataset:
         tensors = dataset.tensors
         return lambda index: sum(_mean(tensor[index]) for tensor in tensors)
     if _is_plain(dataset):
         return lambda index: sum(map(_mean, pytree.tree_leaves(dataset[index])))
     return lambda index: 0.0
+
+
+def _number(index: object) -> float:
+    """A figure of an index, which is a whole number in most data sets."""
+    return float(index) if isinstance(index, (int, float)) else float(crc_of((index,)))
 
 
 def _is_subset(dataset: object) -> TypeIs[Subset[object]]:

@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from ..errors import EngineError
-from ..turns import Mark
+from ..turns import Mark, is_reached
 
 
 def average_gradients(parameters: Sequence[Tensor], before: Sequence[Mark], world_size: int) -> None:
@@ -41,7 +41,7 @@ def average_gradients(parameters: Sequence[Tensor], before: Sequence[Mark], worl
             for parameter, mark in zip(parameters, before, strict=True)
             if (parameter.device, parameter.dtype) == kind
         ]
-        _average([parameter for parameter, _ in those], [_is_reached(*one) for one in those], world_size)
+        _average([parameter for parameter, _ in those], [is_reached(*one) for one in those], world_size)
 
 
 @torch.no_grad()
@@ -69,9 +69,3 @@ def _average(parameters: Sequence[Tensor], reached: Sequence[bool], world_size: 
             parameter.grad = averaged
         else:
             gradient.copy_(averaged)
-
-
-def _is_reached(parameter: Tensor, before: Mark) -> bool:
-    """Whether backward has reached a parameter."""
-    old, version = before
-    return parameter.grad is not old or (old is not None and old._version != version)
