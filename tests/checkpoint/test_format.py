@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from typedcb import DataBunch, Learner
+from typedcb import DataBunch, Learner, extras
 from typedcb.errors import CheckpointError, StateError
-from typedcb.store import TENSORS, draft, read, write
+from typedcb.store import TENSORS, draft, read, verify, write
+from typedcb.store.manifest import MAX_MANIFEST, File, decoded, encoded
 
 OLD = Path(__file__).parent / "format-1"
 TYPES = [
@@ -77,6 +80,24 @@ def test_a_checkpoint_of_format_1_is_loaded() -> None:
     learn.load(OLD)
     assert learn.model.weight.tolist() == [[1.0, -2.5]]
     assert learn.model.bias.tolist() == [0.125]
+
+
+def test_a_manifest_has_room_for_the_shards_of_thousands_of_processes(tmp_path: Path) -> None:
+    names = [f"shard-{rank:05}-model-00000-of-00001.safetensors" for rank in range(4096)]
+    text = encoded({name: File(1 << 40, blake3=64 * "0") for name in names})
+    assert len(text) < MAX_MANIFEST
+    assert set(decoded(text, tmp_path).files) == set(names)
+
+
+@pytest.mark.parametrize("opens", [read, verify])
+def test_a_checkpoint_is_opened_without_what_its_format_needs_not_and_says_what_it_needs(
+    opens: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "one", draft({"a": torch.ones(3)}, copy=False))
+    monkeypatch.setattr(extras, "find_spec", lambda name: None if name == "blake3" else importlib.util.find_spec(name))
+    opens(OLD)
+    with pytest.raises(ModuleNotFoundError, match=r"this needs blake3: pip install 'typedcb\[checkpoint\]'"):
+        opens(tmp_path / "one")
 
 
 def test_a_bit_that_is_flipped_in_format_1_is_found(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Protocol, Union
 
 from typing_extensions import TypeAlias
 
+from ..extras import require
 from .manifest import File
 
 _Bytes: TypeAlias = Union[bytes, bytearray, memoryview]
@@ -32,7 +33,12 @@ class Checksum(Protocol):
 
 
 def checksum() -> Checksum:
-    """Begins a checksum of the format that is written."""
+    """Begins a checksum of the format that is written.
+
+    Raises:
+        ModuleNotFoundError: blake3 is not installed; the message says which extra brings it.
+    """
+    require("blake3", extra="checkpoint")
     from blake3 import blake3  # noqa: PLC0415  # it is an extra
 
     return blake3()

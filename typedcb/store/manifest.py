@@ -24,7 +24,9 @@ MANIFEST: Final = "manifest.json"
 STATE: Final = "state.json"
 TENSORS: Final = "tensors.safetensors"
 
-MAX_MANIFEST: Final = 1 << 16
+MAX_MANIFEST: Final = 1 << 24
+"""How many bytes a manifest may have: room for the shards of 100,000 processes."""
+
 SHARD: Final = re.compile(r"shard-\d{5,9}-model-\d{5}-of-\d{5}\.safetensors")
 
 

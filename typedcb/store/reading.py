@@ -83,8 +83,7 @@ def read(path: Path) -> Stored:
         CorruptCheckpointError: A file is missing, or not what was written; it says which, and in what way.
         CheckpointError: There is no checkpoint.
     """
-    for package in ("safetensors", "blake3"):
-        require(package, extra="checkpoint")
+    require("safetensors", extra="checkpoint")
     with _directory(path) as folder:
         contents = _read_manifest(path, folder)
         text = _read_file(path, folder, STATE, contents, keep=True)
