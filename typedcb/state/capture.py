@@ -79,7 +79,7 @@ def with_ranks(fit: Tree) -> Tree:
 
 
 def bring_together(learner: HasState) -> None:
-    """Has the main rank's cells be those of all ranks, and its buffers: they are what is saved. Collective."""
+    """Gives the main rank's cells, which are what is saved, what is in those of all ranks. Collective."""
     if here().world_size > 1:
         for callback in all_cbs(learner):
             if hasattr(callback, "bring_together"):

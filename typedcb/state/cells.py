@@ -65,8 +65,9 @@ def cells_given(learner: HasState, stored: Stored) -> tuple[list[tuple[str, Stat
             del saved[one]
         elif type(live[one]).__module__ == "typedcb.callbacks.checkpoint":
             del live[one]
-    for of, key in saved.keys() - live.keys():
-        differences.append((key[0], f"{which(key, of)} was attached when it was saved, and is not now"))
+    for of, key in saved:
+        if (of, key) not in live:
+            differences.append((key[0], f"{which(key, of)} was attached when it was saved, and is not now"))
     for (of, key), callback in live.items():
         if (of, key) not in saved:
             differences.append((key[0], f"{which(key, of)} is attached now, and was not when it was saved"))
