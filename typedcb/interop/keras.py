@@ -43,6 +43,9 @@ _LAST: Final = "_typedcb_last"
 _LOADED: Final = "_typedcb_loaded"
 """The attribute of a model that holds what the last file that was loaded had of callbacks."""
 
+_CUT: Final = cast(bool, 1)
+"""What stop_training holds where a typed callback ends the epoch's batches: it is told from the True of others."""
+
 # Any: Keras's data and logs have no types.
 
 
@@ -82,7 +85,6 @@ class KerasCallbacks(Hosting[X, Y, P], keras.callbacks.Callback, Generic[X, Y, P
         self._valid_runs = False
         self._batches_ran = False
         self._validates = False
-        self._cut = False
         self._went_on_at: object = None
 
     # ------------------------------------------------------------------------------------------ what Keras tells of
@@ -101,7 +103,7 @@ class KerasCallbacks(Hosting[X, Y, P], keras.callbacks.Callback, Generic[X, Y, P
             self._hosted_by(KERAS_CALLBACK)
             self._end(early="Keras left the fit before its end")
         self.model.zero_grad()
-        self._epoch_runs = self._valid_runs = self._cut = False
+        self._epoch_runs = self._valid_runs = False
         self._to_begin = True
 
     def _begin_fit(self, first: int) -> None:
@@ -249,15 +251,14 @@ class KerasCallbacks(Hosting[X, Y, P], keras.callbacks.Callback, Generic[X, Y, P
         return fit
 
     def batches_left(self) -> None:
-        """Keras has left the loop over the batches: what made it leave is not to end the fit."""
+        """Keras has left the loop over the batches: where a typed callback made it, that is not to end the fit."""
         self._batches_ran = True
-        if self._cut and self._fit is not None:
-            self._cut = False
+        if self._fit is not None and self.model.stop_training is _CUT:
             self.model.stop_training = self._fit.cancelled
 
     def _heed(self, fit: Hosted[X, Y, P]) -> None:
         if (not self._epoch_runs or fit.cut_short) and not self.model.stop_training:
-            self._cut = self.model.stop_training = True
+            self.model.stop_training = _CUT
 
 
 # Keras puts a class of its own in the place of keras.Model among the bases of a functional model's class, and of all

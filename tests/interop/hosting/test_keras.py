@@ -125,6 +125,23 @@ def test_an_end_that_keras_decides_on_is_a_cancel() -> None:
     assert told.hooks.count("begin_epoch") == 1
 
 
+@pytest.mark.filterwarnings("ignore:__array_wrap__ must accept")  # what numpy has to say of TerminateOnNaN
+@pytest.mark.parametrize("first", ["it", "typed callbacks"])
+def test_an_end_that_keras_decides_on_in_the_batch_in_which_an_epoch_is_cut_short_stays(first: str) -> None:
+    keras: Any = importlib.import_module("keras")
+    data = DATA.copy()
+    data[7] = float("nan")
+    hosting = host(told := Recorder(), At("after_batch", answering(CancelEpoch()), index=1, phase="train"))
+    both = [keras.callbacks.TerminateOnNaN(), hosting]
+    dense().fit(
+        data, TARGETS, batch_size=5, epochs=3, verbose=0, shuffle=False,
+        callbacks=both if first == "it" else both[::-1],
+    )  # fmt: skip
+    assert isinstance(hosting.outcome, Cancelled)
+    assert "stop_training was set" in hosting.outcome.cancel.reason
+    assert [event.epoch for event in told.of("begin_epoch")] == [0]
+
+
 def test_an_evaluation_outside_of_a_fit_is_none_of_the_callbacks() -> None:
     hosting = host(told := Recorder())
     net, _ = plain()
