@@ -355,6 +355,46 @@ def test_a_file_of_weights_that_keras_writes_has_the_cells(tmp_path: Path) -> No
     plain.load_weights(tmp_path / "2.weights.h5")  # a model without typed callbacks reads it too
 
 
+def keras_layers(kind: str) -> Any:
+    """A model of Keras's own layers, all of which Keras can write; its class is what loading it needs."""
+    driver("keras")
+    import keras  # noqa: PLC0415
+
+    typed: Any = __import__("typedcb.interop.keras", fromlist=["TypedModel"]).TypedModel
+    keras.utils.set_random_seed(3)
+    layers = [keras.layers.Input((4,)), keras.layers.Dense(8, activation="relu"), keras.layers.Dense(3)]
+    if kind == "sequential":
+        net = type("Net", (typed, keras.Sequential), {})(layers)
+    else:
+        net = type("Net", (typed, keras.Model), {})(layers[0], layers[2](layers[1](layers[0])))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    net.compile(optimizer=keras.optimizers.SGD(0.1, momentum=0.9), loss=loss)
+    return net
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation")  # what numpy has to say of Keras
+@pytest.mark.parametrize("kind", ["sequential", "functional"])
+def test_a_whole_model_that_keras_saves_and_loads_brings_the_cells_back(kind: str, tmp_path: Path) -> None:
+    expected, again, host = Five(), Five(), driver("keras")
+    whole, first = keras_layers(kind), keras_layers(kind)
+    keras_fit(whole, host.hosting(*expected.hostable))
+    saves = keras_callbacks().ModelCheckpoint(str(tmp_path / "{epoch}.keras"))
+    with pytest.raises(Oops):
+        keras_fit(first, saves, host.hosting(*Five().hostable, interrupting("begin_epoch", 2)))
+
+    import keras  # noqa: PLC0415
+
+    other = keras.saving.load_model(tmp_path / "2.keras", custom_objects={"Net": type(first)})
+    keras_fit(other, host.hosting(*again.hostable), initial_epoch=2)
+    assert again.measured == expected.measured
+    assert [weight.tolist() for weight in other.parameters()] == [weight.tolist() for weight in whole.parameters()]
+
+    other.save(tmp_path / "ended.keras")
+    ended = keras.saving.load_model(tmp_path / "ended.keras", custom_objects={"Net": type(first)})
+    with pytest.raises(LoopError, match=r"3 epochs had ended.* begins with epoch 2"):
+        keras_fit(ended, host.hosting(*Five().hostable), initial_epoch=2)
+
+
 @pytest.mark.filterwarnings("ignore:__array__ implementation")  # what numpy has to say of Keras
 def test_a_backup_that_would_not_be_exact_is_refused(tmp_path: Path) -> None:
     backup, host = keras_callbacks().BackupAndRestore, driver("keras")
