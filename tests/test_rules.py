@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 import torch
@@ -136,6 +136,8 @@ def test_a_parameter_that_the_loop_never_fills_is_refused(function: Any) -> None
         ("setup", ["trainer"], True, True, False),
         ("setup", [], False, True, False),  # somebody else may call it
         ("setup", [], False, False, True),
+        ("setup", ["path"], False, False, False),  # a method of one's own
+        ("set_model", ["model"], False, False, True),
         ("close", [], False, False, False),
         ("close", ["state", "logger"], False, False, True),
         ("reset", ["trainer"], False, False, False),
@@ -167,6 +169,19 @@ def test_a_hook_that_cannot_be_called_with_one_event_is_refused(function: Any) -
     assert problem is not None
     assert "is called with one event, and cannot be" in problem
     assert "write def after_loss(self, event: AfterLoss)" in problem
+
+
+def with_factor(hook: Callable[..., None]) -> Callable[[Any, Any], None]:
+    @functools.wraps(hook)
+    def call(self: Any, event: Any) -> None:
+        hook(self, event, extra=3)
+
+    return call
+
+
+@pytest.mark.parametrize("function", [with_default, with_keyword], ids=lambda f: f.__name__)
+def test_a_parameter_that_a_decorator_fills_is_let_through(function: Any) -> None:
+    assert signature_problem("after_loss", with_factor(function)) is None
 
 
 async def waiting(self: Any, event: Any) -> None: ...

@@ -126,7 +126,10 @@ _THEIR_ARGUMENTS: Final = (
     "logs",
 )
 
-_ALWAYS_FOREIGN: Final = ("set_model", "set_params", "set_trainer", "run_event", "setup", "teardown", "initialize")
+_GENERAL: Final = ("setup", "teardown", "initialize")
+"""Names that somebody may well give to a method of their own, which takes something of their own."""
+
+_ALWAYS_FOREIGN: Final = ("set_model", "set_params", "set_trainer", "run_event", *_GENERAL)
 
 
 def set_up_problem(name: str, takes: Collection[str], *, called: bool, elsewhere: bool) -> Optional[str]:
@@ -141,7 +144,7 @@ def set_up_problem(name: str, takes: Collection[str], *, called: bool, elsewhere
     if called or name not in _SET_UP:
         return None
     theirs = any(argument in _THEIR_ARGUMENTS for argument in takes)
-    surely = name in _ALWAYS_FOREIGN
+    surely = name in _ALWAYS_FOREIGN and (theirs or not takes or name not in _GENERAL)
     if not (surely and theirs if elsewhere else surely or theirs):
         return None
     return f"is never called: another framework would, and this loop calls hooks alone: {_SET_UP[name]}."

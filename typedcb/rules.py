@@ -71,7 +71,8 @@ def signature_problem(name: str, function: object) -> Optional[str]:
         signature.bind(None, None)
     except TypeError as error:
         return f"is called with one event, and cannot be ({error}): {expected}"
-    taken = tuple(signature.parameters.values())
+    # of a hook with a decorator that names what it wraps, what the decorator takes: it may fill the rest itself
+    taken = tuple(inspect.signature(function, follow_wrapped=False).parameters.values())
     if len(taken) < 2 or any(parameter.kind is parameter.VAR_POSITIONAL for parameter in taken[:2]):
         return None  # a decorator's, which hands on what it is given
     unfilled = (unfilled_problem(name, p.name) for p in taken[2:] if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,7 @@ def mypy(*arguments: str, cache: str, config: Path = HERE / "mypy.ini", python: 
         config: The configuration.
         python: The Python that runs mypy.
     """
+    _forget_if_older(ROOT / ".mypy_cache" / cache)
     done = subprocess.run(
         [
             python, "-m", "mypy", "--config-file", str(config), "--output", "json",
@@ -44,6 +46,16 @@ def mypy(*arguments: str, cache: str, config: Path = HERE / "mypy.ini", python: 
     )  # fmt: skip
     assert done.returncode in (0, 1), done.stdout + done.stderr
     return done.stdout
+
+
+def _forget_if_older(cache: Path) -> None:
+    """Removes what mypy has kept of files if a rule is newer: mypy asks for the version, and not for the rules."""
+    stamp = cache / "rules"
+    newest = max(file.stat().st_mtime_ns for file in (ROOT / "typedcb").rglob("*.py"))
+    if not stamp.exists() or int(stamp.read_text()) < newest:
+        shutil.rmtree(cache, ignore_errors=True)
+        cache.mkdir(parents=True)
+        stamp.write_text(str(newest))
 
 
 def reported(output: str) -> dict[Found, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from typing import Iterator, Mapping, Optional
 
 from ..codes import UNDECLARED
@@ -22,9 +23,14 @@ def undeclared_dependency(subject: Subject) -> Iterator[Finding]:
                     node,
                     UNDECLARED,
                     f"{subject.name}.{method.name} looks up {kind} by {learner}.get, and nothing says that there is "
-                    f"one, or that it has run by then: make it a field, {kind.lower()}: {kind}, and it runs before "
-                    f"this one.",
+                    f"one, or that it has run by then: make it a field, {_field_name(kind)}: {kind}, and it runs "
+                    f"before this one.",
                 )
+
+
+def _field_name(kind: str) -> str:
+    """What a field of a class is called as a rule: smooth_loss of a SmoothLoss."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", kind.rpartition(".")[2]).lower()
 
 
 def _looked_up(subject: Subject, method: Function, called: ast.expr) -> Optional[str]:

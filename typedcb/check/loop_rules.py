@@ -7,11 +7,13 @@ from typing import Final, Iterator, Optional
 
 from ..codes import AGAINST_THE_LOOP
 from .findings import Finding, finding
+from .optimizer_rules import is_opt
 from .source import dotted
 from .subject import Frame, Subject, spelled, within
 
 _PER_STEP: Final = ("begin_batch", "after_pred", "after_loss", "after_backward", "after_step", "after_batch")
-_AT_THE_END: Final = ("after_fit", "after_cancel_train")
+_SET_BACK: Final = ("begin_validate", "after_validate", "after_fit", "after_cancel_train")
+"""After which the loop sets every module's mode back, or trains no more."""
 
 
 def against_the_loop(subject: Subject) -> Iterator[Finding]:
@@ -32,7 +34,7 @@ def _last_name(node: ast.AST) -> str:
 
 def _problem(hook: str, frame: Frame, call: ast.Call, named: set[str]) -> Optional[str]:
     """What is wrong with a call in a hook, or in a helper of it."""
-    if hook in _BETWEEN and _is_model(frame, call.func) and "eval" not in named:
+    if hook in _BETWEEN and _is_model(frame, call.func) and "eval" not in named and not _switched(frame):
         return (
             f"calls {ast.unparse(call.func)} in training mode: dropout is on, and batch norm takes what it is shown "
             f"into its statistics. Write {ast.unparse(call.func)}.eval() before, and .train() after it."
@@ -51,6 +53,28 @@ _BETWEEN: Final = ("begin_epoch", "after_epoch")
 """Where nobody but a hook calls the model, and the model is in training mode."""
 
 
+def _switched(frame: Frame) -> bool:
+    """Whether a method calls `train(False)`, or hands the model to what a `with` enters, which may switch it."""
+    handed = [
+        argument
+        for node in within(frame.method)
+        if isinstance(node, ast.With)
+        for item in node.items
+        if isinstance(item.context_expr, ast.Call)
+        for argument in item.context_expr.args
+    ]
+    return any(map(_is_false, _switches(frame))) or any(_is_model(frame, argument) for argument in handed)
+
+
+def _switches(frame: Frame) -> list[list[ast.expr]]:
+    """What a method hands to `train`, call by call."""
+    return [
+        node.args
+        for node in within(frame.method)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "train"
+    ]
+
+
 def _is_model(frame: Frame, node: ast.expr) -> bool:
     return spelled(frame.method, node).endswith("learn.model")
 
@@ -58,7 +82,7 @@ def _is_model(frame: Frame, node: ast.expr) -> bool:
 def _done_twice(hook: str, frame: Frame, called: ast.Attribute, named: set[str]) -> Optional[str]:
     of, does = dotted(called.value), called.attr
     words = f"calls {ast.unparse(called)}()"
-    on_opt = of.rpartition(".")[2] == "opt"
+    on_opt = of == "opt" or is_opt(spelled(frame.method, called.value))
     if does == "backward" and of == f"{frame.event}.loss" and frame.event and "SkipBackward" not in named:
         return f"{words}, and the loop does so as well: leave it to the loop, or answer SkipBackward() from after_loss."
     if does == "step" and on_opt and hook in _PER_STEP and "SkipStep" not in named:
@@ -70,7 +94,7 @@ def _done_twice(hook: str, frame: Frame, called: ast.Attribute, named: set[str])
 
 
 def _left_behind(hook: str, frame: Frame, call: ast.Call, named: set[str]) -> Optional[str]:
-    if hook in _AT_THE_END or not isinstance(call.func, ast.Attribute) or not _is_model(frame, call.func.value):
+    if hook in _SET_BACK or not isinstance(call.func, ast.Attribute) or not _is_model(frame, call.func.value):
         return None
     if not (call.func.attr == "eval" and "train" not in named) and not _is_train_false(call, frame):
         return None
@@ -82,12 +106,8 @@ def _left_behind(hook: str, frame: Frame, call: ast.Call, named: set[str]) -> Op
 
 def _is_train_false(call: ast.Call, frame: Frame) -> bool:
     """Whether this is `train(False)`, and the method does not call `train` otherwise."""
-    switches = [
-        node.args
-        for node in within(frame.method)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "train"
-    ]
-    return isinstance(call.func, ast.Attribute) and call.func.attr == "train" and all(map(_is_false, switches))
+    is_train = isinstance(call.func, ast.Attribute) and call.func.attr == "train"
+    return is_train and all(map(_is_false, _switches(frame)))
 
 
 def _is_false(arguments: list[ast.expr]) -> bool:

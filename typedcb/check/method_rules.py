@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from typing import Final, Iterator, Optional
+from typing import Final, Iterable, Iterator, Optional
 
 from ..codes import DEFINED_TWICE, MISPLACED_HOOK, NO_SUPER, OWN_INIT, UNFILLED, UNKNOWN_HOOK
 from ..hooks import HOOKS
@@ -12,6 +12,9 @@ from ..rules import init_problem, unfilled_problem
 from .findings import Finding, finding
 from .source import Definition, dotted
 from .subject import Function, Subject, within
+
+_KNOWN: Final = ("override", "abstractmethod", "final")
+"""Decorators that leave a function as it is."""
 
 
 def unknown_hook(subject: Subject) -> Iterator[Finding]:
@@ -39,8 +42,8 @@ def _set_up(subject: Subject, method: Function) -> Optional[str]:
 def misplaced_hook(subject: Subject) -> Iterator[Finding]:
     """A hook inside another method, or behind the class: its indentation is wrong, and nobody calls it."""
     for method in subject.methods:
-        for node in ast.walk(method):
-            if node is not method and isinstance(node, ast.FunctionDef) and _is_stray(node, method):
+        for node in _functions_in(method.body):
+            if _is_stray(node, method):
                 yield finding(
                     node,
                     MISPLACED_HOOK,
@@ -57,11 +60,25 @@ def misplaced_hook(subject: Subject) -> Iterator[Finding]:
             )
 
 
+def _functions_in(body: Iterable[ast.AST]) -> Iterator[ast.FunctionDef]:
+    """The functions inside a method; those of a class in it are that class's own."""
+    for node in body:
+        if isinstance(node, ast.FunctionDef):
+            yield node
+        if not isinstance(node, ast.ClassDef):
+            yield from _functions_in(ast.iter_child_nodes(node))
+
+
 def _is_stray(function: ast.FunctionDef, inside: ast.AST) -> bool:
-    """Whether a function reads as a hook, and nothing in what is around it mentions it."""
+    """Whether a function reads as a hook, and nothing in what is around it mentions it, or is handed it."""
     takes_self = bool(function.args.args) and function.args.args[0].arg == "self"
     mentioned = any(isinstance(node, ast.Name) and node.id == function.name for node in ast.walk(inside))
-    return function.name in HOOKS and takes_self and not mentioned
+    return function.name in HOOKS and takes_self and not mentioned and _is_plain(function)
+
+
+def _is_plain(function: Function) -> bool:
+    """Whether no decorator is above a function that may call it, or fill what it takes."""
+    return all(dotted(decorator).rpartition(".")[2] in _KNOWN for decorator in function.decorator_list)
 
 
 def _behind(subject: Subject) -> Iterator[ast.FunctionDef]:
@@ -75,15 +92,10 @@ def _behind(subject: Subject) -> Iterator[ast.FunctionDef]:
             yield item
 
 
-_KNOWN: Final = ("override", "abstractmethod", "final")
-
-
 def unfilled_parameter(subject: Subject) -> Iterator[Finding]:
     """A hook that takes more than its event, with a default: the loop hands it nothing else."""
     for hook in subject.hooks:
-        if not all(dotted(decorator).rpartition(".")[2] in _KNOWN for decorator in hook.decorator_list):
-            continue  # a decorator may fill it
-        for name in _unfilled(hook):
+        for name in _unfilled(hook) if _is_plain(hook) else ():
             problem = unfilled_problem(hook.name, name)
             if problem:
                 yield finding(hook, UNFILLED, f"{subject.name}.{hook.name} {problem}")

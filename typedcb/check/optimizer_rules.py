@@ -7,7 +7,7 @@ from typing import Final, Iterator, Optional
 
 from ..codes import DEAD_SETTING, GRADIENTS, NEW_WEIGHTS
 from .findings import Finding, finding
-from .subject import Frame, Subject, is_name, spelled, within
+from .subject import Frame, Function, Subject, is_name, spelled, within
 
 _BEFORE: Final = ("begin_batch", "after_pred", "after_loss")
 _IN_PLACE: Final = ("clip_grad_norm_", "clip_grad_value_")
@@ -22,24 +22,43 @@ def gradients(subject: Subject) -> Iterator[Finding]:
         return
     for hook in subject.hooks:
         for frame in subject.frames(hook):
+            asked = _asked(frame.method)
             for node in within(frame.method):
-                problem = _at_the_wrong_time(hook.name, node) or _dropped(hook.name, frame, node)
+                problem = _clipped_too_soon_or_late(hook.name, node) or _dropped(hook.name, frame, node)
+                if isinstance(node, ast.Attribute) and node not in asked and _is_gradient(subject, frame, node):
+                    problem = _read_too_soon_or_late(hook.name, node)
                 if problem and isinstance(node, (ast.stmt, ast.expr)):
                     yield finding(node, GRADIENTS, f"{subject.name}.{hook.name} {problem}")
 
 
-def _at_the_wrong_time(hook: str, node: ast.AST) -> Optional[str]:
+def _asked(method: Function) -> set[ast.AST]:
+    """What stands in conditions, which may well ask whether somebody has left gradients behind."""
+    tests = [node.test for node in within(method) if isinstance(node, (ast.If, ast.Assert))]
+    return {part for test in tests for part in ast.walk(test)}
+
+
+def _is_gradient(subject: Subject, frame: Frame, node: ast.Attribute) -> bool:
+    """Whether this reads a tensor's `grad`, and not a field of that name, or `torch.func.grad`."""
+    is_field = bool(frame.receiver) and is_name(node.value, frame.receiver)
+    is_read = node.attr == "grad" and isinstance(node.ctx, ast.Load)
+    return is_read and not is_field and not subject.meaning(node).startswith("torch.")
+
+
+def _read_too_soon_or_late(hook: str, node: ast.Attribute) -> Optional[str]:
+    if hook in _BEFORE:
+        return f"reads {ast.unparse(node)}, and before backward there are no gradients: do this in after_backward."
+    if hook == "after_batch":
+        return f"reads {ast.unparse(node)}, and by then the gradients are zeroed: do this in after_step."
+    return None
+
+
+def _clipped_too_soon_or_late(hook: str, node: ast.AST) -> Optional[str]:
     if isinstance(node, ast.Call) and isinstance(node.func, (ast.Name, ast.Attribute)):
         name = node.func.id if isinstance(node.func, ast.Name) else node.func.attr
         if name in _IN_PLACE and hook in _BEFORE:
             return f"calls {name} before backward, when there are no gradients: do this in after_backward."
         if name in _IN_PLACE and hook in ("after_step", "after_batch"):
             return f"calls {name} when the optimizer has stepped, which changes nothing: do this in after_backward."
-    if isinstance(node, ast.Attribute) and node.attr == "grad" and isinstance(node.ctx, ast.Load):
-        if hook in _BEFORE:
-            return f"reads {ast.unparse(node)}, and before backward there are no gradients: do this in after_backward."
-        if hook == "after_batch":
-            return f"reads {ast.unparse(node)}, and by then the gradients are zeroed: do this in after_step."
     return None
 
 
@@ -75,8 +94,10 @@ def _gradient_dropped(statement: ast.stmt) -> Optional[ast.Attribute]:
 def dead_setting(subject: Subject) -> Iterator[Finding]:
     """The optimizer's defaults, which stand for groups to come: those that there are have settings of their own."""
     for method in subject.methods:
+        asked = _looked_into(method)
         for node in within(method):
-            if isinstance(node, ast.Attribute) and node.attr == "defaults" and _is_opt(spelled(method, node.value)):
+            is_defaults = isinstance(node, ast.Attribute) and node.attr == "defaults" and node not in asked
+            if isinstance(node, ast.Attribute) and is_defaults and is_opt(spelled(method, node.value)):
                 words = ast.unparse(node)
                 yield finding(
                     node,
@@ -87,7 +108,17 @@ def dead_setting(subject: Subject) -> Iterator[Finding]:
                 )
 
 
-def _is_opt(name: str) -> bool:
+def _looked_into(method: Function) -> set[ast.AST]:
+    """What `in` looks into, as in `"momentum" in opt.defaults`, which tells one kind of optimizer from another."""
+    return {
+        node.comparators[0]
+        for node in within(method)
+        if isinstance(node, ast.Compare) and isinstance(node.ops[0], (ast.In, ast.NotIn))
+    }
+
+
+def is_opt(name: str) -> bool:
+    """Whether this is the optimizer that the loop steps."""
     return name.endswith(("learn.opt", "parts.opt"))
 
 
@@ -102,7 +133,7 @@ def new_weights(subject: Subject) -> Iterator[Finding]:
     for hook in subject.hooks:
         for frame in subject.frames(hook):
             for node in within(frame.method):
-                if isinstance(node, ast.Assign) and _makes_module(subject, node.value):
+                if isinstance(node, ast.Assign) and _makes_parameters(subject, node.value):
                     words = next((ast.unparse(part) for part in node.targets if _is_part(frame, part)), None)
                     if words:
                         yield finding(
@@ -115,7 +146,9 @@ def new_weights(subject: Subject) -> Iterator[Finding]:
 
 
 def _is_part(frame: Frame, target: ast.expr) -> bool:
-    """Whether this is a part of the learner's model."""
+    """Whether this is a part of the learner's model; what a parameter of it holds is none."""
+    if isinstance(target, ast.Attribute) and target.attr == "data":
+        return False
     node = target
     while isinstance(node, (ast.Attribute, ast.Subscript)):
         node = node.value
@@ -124,6 +157,20 @@ def _is_part(frame: Frame, target: ast.expr) -> bool:
     return False
 
 
-def _makes_module(subject: Subject, value: ast.expr) -> bool:
-    """Whether this makes a module or a parameter of torch's."""
-    return isinstance(value, ast.Call) and subject.meaning(value.func).startswith("torch.nn.")
+_WITH_PARAMETERS: Final = (
+    "Linear", "LazyLinear", "Bilinear", "Conv", "LazyConv", "BatchNorm", "LazyBatchNorm", "SyncBatchNorm", "GroupNorm",
+    "LayerNorm", "RMSNorm", "Embedding", "RNN", "LSTM", "GRU", "Transformer", "MultiheadAttention", "PReLU",
+    "Parameter",
+)  # fmt: skip
+"""How the names of those classes in torch.nn begin that have parameters; the others, such as Dropout, have none."""
+
+
+def _makes_parameters(subject: Subject, value: ast.expr) -> bool:
+    """Whether this makes a module of torch's that has parameters, by itself or inside another, or a parameter."""
+    if not isinstance(value, ast.Call):
+        return False
+    home, _, name = subject.meaning(value.func).rpartition(".")
+    if home in ("torch.nn", "torch.nn.parameter") or home.startswith("torch.nn.modules."):
+        own = name.startswith(_WITH_PARAMETERS)
+        return own or any(_makes_parameters(subject, inner) for inner in value.args)
+    return False

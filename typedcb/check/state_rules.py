@@ -14,18 +14,25 @@ from .subject import Function, Subject, is_name, is_state, last_value, within
 
 def live_weights(subject: Subject) -> Iterator[Finding]:
     """A model's weights put into a cell as they are: they are the very tensors that the next step changes."""
+    means_them = _works_on_parameters(subject)
     for method in subject.methods:
         receiver = subject.receiver(method)
         for node in within(method):
             for target, value in _kept(node, receiver):
                 weights = _weights(method, value)
-                if weights:
+                if weights and not (means_them and weights.endswith("parameters()")):
                     yield finding(
                         value,
                         LIVE_WEIGHTS,
                         f"{subject.name}.{method.name} keeps {weights} in {target}, and these are the very tensors "
                         f"that the next step changes: keep copies, copy.deepcopy({weights}), or use SaveBest.",
                     )
+
+
+def _works_on_parameters(subject: Subject) -> bool:
+    """Whether a class has to do with gradients: one that clips them keeps the very parameters, and means to."""
+    words = {getattr(node, "attr", getattr(node, "id", "")) for method in subject.methods for node in ast.walk(method)}
+    return not words.isdisjoint(("grad", "requires_grad", "requires_grad_", "clip_grad_norm_", "clip_grad_value_"))
 
 
 def _kept(node: ast.AST, receiver: str) -> Iterator[tuple[str, ast.expr]]:
@@ -70,7 +77,7 @@ def _is_shared(element: ast.expr) -> bool:
     return isinstance(element, ast.Name)
 
 
-_GROWS: Final = (
+_ALWAYS_IN_PLACE: Final = (
     "append",
     "extend",
     "insert",
@@ -79,9 +86,12 @@ _GROWS: Final = (
     "popitem",
     "sort",
     "reverse",
-    "add",
-    "update",
 )
+"""Methods that change what they are called on, whatever that is."""
+
+_GROWS: Final = (*_ALWAYS_IN_PLACE, "add", "update")
+"""Methods that change a list, a dict or a set; of another class `add` may give something new."""
+
 _OF_A_TENSOR: Final = ("Tensor", "Parameter", "ndarray")
 
 
@@ -154,7 +164,7 @@ def _target_of_change(node: ast.AST) -> Optional[ast.expr]:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
         does = node.func.attr
         in_place = does.endswith("_") and not does.endswith("__") and does != "requires_grad_"
-        return node.func.value if in_place or does in _GROWS[:8] else None
+        return node.func.value if in_place or does in _ALWAYS_IN_PLACE else None
     if isinstance(node, ast.Subscript) and isinstance(node.ctx, (ast.Store, ast.Del)):
         return node.value
     return None
