@@ -7,7 +7,7 @@ What is where, and which way imports go (a module imports only from lines above 
     showing, codes          how things show themselves; the codes of the mistakes that are found in the source
     tree, store             state as plain values; checkpoints on the disk; with locks and together
     events                  what a hook is given: one immutable class per event
-    hooks, rules            one Protocol per hook; what makes a class a sound callback
+    hooks, naming, rules    one Protocol per hook; names that read as one's; what makes a class a sound callback
     cell, callback          state that changes; the base of all callbacks
     check                   mistakes that no type checker sees, found in the source
     answers                 what a callback's hooks may answer, read from their return types
@@ -24,7 +24,8 @@ What is where, and which way imports go (a module imports only from lines above 
     hosted                  a fit in somebody else's trainer
     state                   what is saved and how it is given back; with loaders, randomness, values and trained
     callbacks               the ready-made ones
-    callback_holder, recipes what a learner does with callbacks; trainings that are known by a name
+    callback_holder         what a learner does with callbacks
+    recipes                 trainings that are known by a name
     learner, loop_parts     a model, its data, its loss and its optimizer on that loop, or for a loop of one's own
     engines                 several processes
     trace, explain          a recording of what happens; in what order callbacks run, and why
