@@ -109,9 +109,10 @@ def _scale_gradient(loss: Tensor, scaler: GradScaler, opt: Optimizer) -> None:
     def begin(grad: Tensor) -> Tensor:
         scaled = scaler.scale(grad)
         # those that SkipStep or SkipZeroGrad has kept are true ones, and are scaled down with those to come
-        for kept in (weight.grad for group in opt.param_groups for weight in group["params"]):
-            if kept is not None:
-                kept.mul_(scaler.get_scale())
+        kept = [weight.grad for group in opt.param_groups for weight in group["params"] if weight.grad is not None]
+        scale = scaler.get_scale() if kept else 1.0  # which waits for the device
+        for gradient in kept:
+            gradient.mul_(scale)
         return scaled
 
     # torch leaves register_hook without types
