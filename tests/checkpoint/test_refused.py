@@ -200,7 +200,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     "a link in place of the state": (linked(STATE), "state.json is a symbolic link"),
     "a link in place of the tensors": (linked(TENSORS), "tensors.safetensors is a symbolic link"),
     "a link in place of the manifest": (linked(MANIFEST), "manifest.json is a symbolic link"),
-    "a huge manifest": (lambda path: (path / MANIFEST).write_bytes(b" " * (1 << 17)) and None, "has 131072 bytes"),  # type: ignore[func-returns-value]
+    "a huge manifest": (lambda path: os.truncate(path / MANIFEST, (1 << 24) + 1), "has 16777217 bytes"),
     "a huge header": (replaced(TENSORS, header(b"{}", 1 << 62)), "tensors.safetensors: "),
     "a huge shape": (
         replaced(TENSORS, header(b'{"w":{"dtype":"F32","shape":[1099511627776],"data_offsets":[0,4]}}') + b"1234"),
