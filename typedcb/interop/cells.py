@@ -14,12 +14,11 @@ from torch import Tensor
 from typing_extensions import TypeIs
 
 from ..callback import SomeCallback
-from ..cell import Series, State
+from ..cell import State
 from ..errors import CorruptCheckpointError, MismatchError
 from ..state import OnMismatch
-from ..state.cells import cells_taken, give, own_problem, saved_states, stateful, which
+from ..state.cells import cells_of_one, cells_taken, fitting, give, stateful, which
 from ..tree import StoredTensor, Tree, decode, encode, map_tensors
-from ..values import declared, made, shown
 
 _TEXT: Final = "typedcb"
 _TENSORS: Final = "tensors"
@@ -116,16 +115,9 @@ class Cells:
         Raises:
             MismatchError: An object that begin_fit's hooks have made is another one; no cell was changed.
         """
-        problems: list[tuple[str, str]] = []
-        fitting: list[tuple[State, object]] = []
-        for name, state, value in self.values:
-            problem = own_problem(getattr(state, "value", None), value)
-            if problem is None:
-                fitting.append((state, value))
-            else:
-                problems.append((name, f"{state.name} {problem}"))
+        cells, problems = fitting(self.values)
         _refuse(self.host, problems, self.on_mismatch)
-        for state, value in fitting:
+        for state, value in cells:
             give(state, value)
 
 
@@ -151,29 +143,11 @@ def fitted(kept: Kept, callbacks: Sequence[SomeCallback], host: str, on_mismatch
         if key not in saved:
             problems.append((key[0], f"{which(key)} is attached now, and was not when it was saved"))
             continue
-        found, differences = _fitted_one(callback, saved[key])
+        found, differences = cells_of_one(callback, saved[key], lambda tree: tree)
         problems += [(key[0], text) for text in differences]
         values += [] if differences else [(key[0], state, value) for state, value in found]
     _refuse(host, problems, on_mismatch)
     return Cells(host, tuple(values), on_mismatch)
-
-
-def _fitted_one(callback: SomeCallback, saved: Tree) -> tuple[list[tuple[State, object]], list[str]]:
-    live, name = saved_states(callback), type(callback).__name__
-    problems = [f"{name}.{field} was saved, and is no cell now" for field in saved if field not in live]
-    found: list[tuple[State, object]] = []
-    for field, state in live.items():
-        if field not in saved:
-            problems.append(f"{name}.{field} is a cell now, and was not saved")
-            continue
-        kind = declared(callback, field)
-        try:
-            found.append((state, made(kind, saved[field]["value"], many=isinstance(state, Series))))
-        except Exception as error:  # noqa: BLE001  # whatever the constructor of a frozen class raises
-            problems.append(
-                f"{name}.{field} was saved as {saved[field]['type']}, and is declared as {shown(kind)}: {error}"
-            )
-    return found, problems
 
 
 def _refuse(host: str, problems: Sequence[tuple[str, str]], on_mismatch: OnMismatch) -> None:

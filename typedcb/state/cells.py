@@ -6,9 +6,8 @@ of them are their cells, and never their settings: a fit that is taken up with a
 
 from __future__ import annotations
 
-from typing import Optional, Protocol, Sequence, cast
+from typing import Callable, Iterable, Optional, Protocol, Sequence, cast
 
-import torch
 from torch import nn
 
 from ..articles import an_instance
@@ -72,15 +71,22 @@ def cells_given(learner: HasState, stored: Stored) -> tuple[list[tuple[str, Stat
         if (of, key) not in saved:
             differences.append((key[0], f"{which(key, of)} is attached now, and was not when it was saved"))
             continue
-        found, problems = _cells_of_one(callback, saved[of, key], stored, learner.device)
+        found, problems = cells_of_one(callback, saved[of, key], lambda tree: stored.load(tree, learner.device))
         differences += [(key[0], f"of {of}: {problem}" if of else problem) for problem in problems]
         cells += [] if problems else [(key[0], state, value) for state, value in found]
     return cells, differences
 
 
-def _cells_of_one(
-    callback: SomeCallback, saved: Tree, stored: Stored, device: torch.device
+def cells_of_one(
+    callback: SomeCallback, saved: Tree, load: Callable[[Tree], Tree]
 ) -> tuple[list[tuple[State, object]], list[str]]:
+    """What each cell of a callback becomes, and what does not fit, in words.
+
+    Args:
+        callback: The callback.
+        saved: What `cells_taken` made of it.
+        load: From a value as it was saved to the same with its tensors.
+    """
     live = saved_states(callback)
     name = type(callback).__name__
     problems = [f"{name}.{field} was saved, and is no cell now" for field in saved if field not in live]
@@ -90,7 +96,7 @@ def _cells_of_one(
             problems.append(f"{name}.{field} is a cell now, and was not saved")
             continue
         kind = declared(callback, field)
-        tree = stored.load(saved[field]["value"], device)
+        tree = load(saved[field]["value"])
         try:
             found.append((state, made(kind, tree, many=isinstance(state, Series))))
         except Exception as error:  # noqa: BLE001  # whatever the constructor of a frozen class raises
@@ -121,7 +127,26 @@ def give(state: State, value: object) -> None:
         cast("_Holds", state).value = value
 
 
-def own_problem(live: object, value: object) -> Optional[str]:
+def fitting(
+    values: Iterable[tuple[str, State, object]],
+) -> tuple[list[tuple[State, object]], list[tuple[str, str]]]:
+    """The cells whose values are taken by what is in them now, and what does not fit of the others.
+
+    Args:
+        values: What each cell becomes, beside the name of its callback's class.
+    """
+    found: list[tuple[State, object]] = []
+    differences: list[tuple[str, str]] = []
+    for name, state, value in values:
+        problem = _own_problem(getattr(state, "value", None), value)
+        if problem is None:
+            found.append((state, value))
+        else:
+            differences.append((name, f"{state.name} {problem}"))
+    return found, differences
+
+
+def _own_problem(live: object, value: object) -> Optional[str]:
     """Why an object that is there does not take a state; None where it does."""
     own = saves_itself(live)
     if not isinstance(value, OwnState):

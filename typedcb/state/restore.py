@@ -27,7 +27,7 @@ from ..trained import (
 )
 from ..tree import Tree, is_dict
 from .capture import loss_state
-from .cells import cells_given, give, own_problem
+from .cells import cells_given, fitting, give
 from .mismatch import OnMismatch, refuse
 from .subject import DiffersByRank, HasState, MakesState, all_cbs, trained
 
@@ -67,7 +67,8 @@ class Restoration:
             for callback in all_cbs(self.learner):
                 if hasattr(callback, "make_state"):
                     cast("MakesState", callback).make_state()
-        cells = self._fitting(at_rest)
+        cells, differences = fitting(self.cells)
+        refuse(self.path, [] if at_rest else differences, self.on_mismatch)
         for name, one in trained(self.learner).items():
             give_weights(one, self.weights[name])
         if self.loss is not None and isinstance(self.learner.loss_func, nn.Module):
@@ -76,20 +77,6 @@ class Restoration:
         for state, value in cells:
             give(state, value)
         part_again(self.learner)
-
-    def _fitting(self, at_rest: bool) -> list[tuple[State, object]]:
-        """The cells to give, when what is in them now takes it."""
-        fitting: list[tuple[State, object]] = []
-        differences: list[tuple[str, str]] = []
-        for name, state, value in self.cells:
-            live: object = getattr(state, "value", None)
-            problem = own_problem(live, value)
-            if problem is None:
-                fitting.append((state, value))
-            elif not at_rest:
-                differences.append((name, f"{state.name} {problem}"))
-        refuse(self.path, differences, self.on_mismatch)
-        return fitting
 
 
 def prepared(learner: HasState, stored: Stored, on_mismatch: OnMismatch) -> Restoration:
