@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -449,6 +451,30 @@ def test_a_fit_of_no_epochs_begins_and_ends() -> None:
     recorder = Recorder()
     own_loop(Loop([recorder]), n_epochs=0)
     assert recorder.hooks == ["begin_fit", "after_fit"]
+
+
+def test_of_two_threads_one_is_refused_however_near_they_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = Loop[Any, Any, Any]()
+    threads: list[threading.Thread] = []
+    refused: list[LoopError] = []
+
+    def begin_another() -> None:
+        try:
+            loop.start()
+        except LoopError as error:
+            refused.append(error)
+
+    def over_while_another_begins(engine: Any) -> nullcontext[None]:
+        if not threads:
+            threads.append(threading.Thread(target=begin_another))
+            threads[0].start()
+            threads[0].join(10)
+        return nullcontext()
+
+    monkeypatch.setattr("typedcb.loop.over", over_while_another_begins)
+    with loop.fit(0):
+        assert len(refused) == 1
+    assert not loop.running
 
 
 def test_a_fit_inside_of_a_fit_is_refused() -> None:

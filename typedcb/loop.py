@@ -165,9 +165,9 @@ class Loop(Generic[X, Y, P]):
             plan = self._engine.planned(self._attached.plan, self._attached.everybody)
             for objective in self._attached.groups:
                 objective.engage(self._engine)
+            self._running = True
         self._over = over(self._engine)
         self._over.__enter__()
-        self._running = True
         self._fit = fit
         return plan
 
