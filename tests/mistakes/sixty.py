@@ -65,7 +65,7 @@ MISTAKES: Final = (
     Mistake("SK-05", "skorch", "the best value is forgotten when training goes on", "silent", "design", '`reset="never"` stands where the cell is declared, and its value stays over fits'),  # noqa: E501
     # H. Checkpoint and resume
     Mistake("PL-14", "Lightning", "a field that no checkpoint has", "silent", "checkers", "a field cannot change; what can is a cell, and all cells of a callback are known"),  # noqa: E501
-    Mistake("PL-16", "Lightning", "resumed amid an epoch", "silent", "checkers", "a fit is taken up at an epoch: there is no parameter for a batch"),  # noqa: E501
+    Mistake("PL-16", "Lightning", "resumed amid an epoch", "silent", "checkers", "no parameter says at which batch to begin: `resume` knows, and takes the fit up there to the bit"),  # noqa: E501
     # I. Metrics
     Mistake("PL-17", "Lightning", "a mean of batch means, with a short last batch", "silent", "design", "`AvgStats` weighs each batch by its samples"),  # noqa: E501
     Mistake("KE-09", "Keras", "the batch's loss is a running mean", "silent", "design", "`event.loss` is this batch's; a smoothed one is a callback of its own"),  # noqa: E501
