@@ -58,6 +58,20 @@ def test_so_is_what_a_program_raises_from_it(lonely: Any) -> None:
     assert is_lost(raised(wrapped))
 
 
+def test_so_is_what_a_program_catches_and_raises_again(lonely: Any) -> None:
+    def passed_on() -> None:
+        try:
+            try:
+                lonely[0].allreduce([torch.ones(3)]).wait()
+            except RuntimeError as error:
+                error.add_note("no figures this time")
+                raise error  # as many programs do, where raise alone would be enough
+        finally:
+            torch.ones(3).sum()
+
+    assert is_lost(raised(passed_on))
+
+
 def test_a_store_that_is_gone_is_lost_by_its_class() -> None:
     error = raised(lambda: dist.TCPStore("127.0.0.1", 1, 2, is_master=False, timeout=timedelta(seconds=0.2)))
     assert isinstance(error, dist.DistError)
