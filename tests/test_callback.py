@@ -230,6 +230,44 @@ def test_a_callback_cannot_be_changed() -> None:
 # -------------------------------------------------------------------------------------------------- sound classes
 
 
+def test_an_init_of_ones_own_may_leave_plain_defaults_to_the_class() -> None:
+    @dataclass(frozen=True)
+    class Every(AnyCallback):
+        n: int = 5
+        name: str = dataclasses.field(default="five")
+
+        def __init__(self) -> None:
+            """Takes nothing."""
+
+    assert (Every().n, Every().name) == (5, "five")
+
+
+def test_an_init_of_ones_own_may_have_a_helper_make_the_fields() -> None:
+    @dataclass(frozen=True)
+    class Every(AnyCallback):
+        n: int
+
+        def __init__(self, per_epoch: int) -> None:
+            self._set(100 // per_epoch)
+
+        def _set(self, n: int) -> None:
+            object.__setattr__(self, "n", n)
+
+    assert Every(10).n == 10
+
+
+def test_an_init_of_a_base_behind_the_dataclass_is_none_of_its_own() -> None:
+    class Named:
+        def __init__(self) -> None:
+            raise AssertionError("the dataclass has its own")
+
+    @dataclass(frozen=True)
+    class Every(AnyCallback, Named):
+        n: int
+
+    assert Every(3).n == 3
+
+
 @attrs.frozen
 class CountsByAttrs(AnyCallback):
     start: int

@@ -88,18 +88,26 @@ def check_methods(cls: type) -> None:
                 problem = signature_problem(name, value) or _hidden_problem(cls, owner, name)
             elif inspect.isfunction(value) or isinstance(value, (staticmethod, classmethod)):
                 problem = name_problem(name) or state_problem(name)
-            if name not in HOOKS and isinstance(value, FunctionType):
-                problem = problem or _own_problem(cls, name, value)
+            if name == "__init__" and owner is cls and isinstance(value, FunctionType):
+                problem = _init_problem(cls, value)
+            elif name not in HOOKS and isinstance(value, FunctionType):
+                problem = problem or _set_up_problem(cls, name, value)
             if problem:
                 raise CallbackError(f"{cls.__name__}.{name} {problem}")
 
 
-def _own_problem(cls: type, name: str, function: FunctionType) -> Optional[str]:
-    """What is wrong with a method that another framework would call, or that takes the place of a dataclass's own."""
-    if name == "__init__":
-        if "__attrs_attrs__" in vars(cls) or "__dataclass_params__" in vars(cls):
-            return None  # with slots the class is made a second time, now with the library's own
-        return init_problem(_fields_to_make(cls), _mentioned(function.__code__))
+def _init_problem(cls: type, function: FunctionType) -> Optional[str]:
+    """What is wrong with an `__init__` in the place of a dataclass's own."""
+    if "__attrs_attrs__" in vars(cls) or "__dataclass_params__" in vars(cls):
+        return None  # with slots the class is made a second time, now with the library's own
+    mentions = _mentioned(function.__code__)
+    helpers = (vars(cls).get(name) or function.__globals__.get(name) for name in mentions)
+    of_helpers = (_mentioned(helper.__code__) for helper in helpers if isinstance(helper, FunctionType))
+    return init_problem(_fields_to_make(cls), mentions.union(*of_helpers))
+
+
+def _set_up_problem(cls: type, name: str, function: FunctionType) -> Optional[str]:
+    """What is wrong with a method that another framework would call."""
     others = (value for owner in cls.__mro__ for value in vars(owner).values() if isinstance(value, FunctionType))
     called = any(name in _mentioned(other.__code__) for other in others)
     takes = function.__code__.co_varnames[1 : function.__code__.co_argcount]
@@ -113,10 +121,17 @@ def _mentioned(code: CodeType) -> frozenset[str]:
 
 
 def _fields_to_make(cls: type) -> tuple[str, ...]:
-    """The fields of a class whose decorator is not yet applied, its bases' included."""
-    own = [name for name, annotation in annotations_of(cls).items() if "ClassVar" not in str(annotation)]
-    made = [field.name for field in dataclasses.fields(cls)] if dataclasses.is_dataclass(cls) else []
-    return tuple(dict.fromkeys((*made, *own)))
+    """The fields of a class whose decorator is not yet applied, its bases' included, that have no plain default."""
+    annotations = annotations_of(cls)
+    own = {name: vars(cls).get(name, dataclasses.MISSING) for name in annotations}
+    inherited = {field.name: field for field in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else {}
+    fields: Mapping[str, object] = {**inherited, **own}
+    return tuple(
+        name
+        for name, value in fields.items()
+        if (value.default if _is_field(value) else value) is dataclasses.MISSING
+        if "ClassVar" not in str(annotations.get(name, ""))
+    )
 
 
 def _hidden_problem(cls: type, owner: type, name: str) -> Optional[str]:

@@ -95,15 +95,15 @@ def unfilled_problem(name: str, parameter: str) -> Optional[str]:
     )
 
 
-_MAKE_FIELDS: Final = ("__init__", "__attrs_init__", "__setattr__", "__dict__", "setattr")
+_MAKE_FIELDS: Final = ("__init__", "__attrs_init__", "__setattr__", "__dict__", "setattr", "vars")
 
 
 def init_problem(fields: Collection[str], mentions: Collection[str]) -> Optional[str]:
     """What is wrong with an `__init__` that a callback writes itself; None where it makes the fields.
 
     Args:
-        fields: The fields that the callback has, cells included.
-        mentions: The names that the `__init__` mentions.
+        fields: The fields that have no plain default, cells included.
+        mentions: The names that the `__init__` mentions, and helpers that it calls.
     """
     if not fields or any(name in _MAKE_FIELDS for name in mentions):
         return None

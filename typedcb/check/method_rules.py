@@ -130,7 +130,8 @@ def own_init(subject: Subject) -> Iterator[Finding]:
         if method.name == "__init__" and not subject.is_mixin and not _makes_none(subject):
             mentions = {
                 node.id if isinstance(node, ast.Name) else node.attr
-                for node in ast.walk(method)
+                for frame in subject.frames(method)
+                for node in ast.walk(frame.method)
                 if isinstance(node, (ast.Name, ast.Attribute))
             }
             problem = init_problem(_fields(subject), mentions)
@@ -144,14 +145,21 @@ def _makes_none(subject: Subject) -> bool:
 
 
 def _fields(subject: Subject) -> tuple[str, ...]:
-    """The fields of a class and of its bases, as far as their source is known."""
+    """The fields of a class and of its bases, as far as their source is known, that have no plain default."""
     return tuple(
         item.target.id
         for owner in reversed(subject.lineage)
         for item in owner.node.body
         if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
-        if dotted(item.annotation).rpartition(".")[2] != "ClassVar"
+        if dotted(item.annotation).rpartition(".")[2] != "ClassVar" and not _has_plain_default(item)
     )
+
+
+def _has_plain_default(item: ast.AnnAssign) -> bool:
+    """Whether a field's default is there without an `__init__`, as an attribute of the class."""
+    if isinstance(item.value, ast.Call) and dotted(item.value.func).rpartition(".")[2] in ("cell", "series", "field"):
+        return any(keyword.arg == "default" for keyword in item.value.keywords)
+    return item.value is not None
 
 
 _KEEPS_ALL: Final = ("overload", "setter", "getter", "deleter", "register")

@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Callable, ClassVar, Iterator
 
 import torch
@@ -51,6 +51,36 @@ class FilledByADecorator(AnyCallback):
     @filled
     def after_epoch(self, event: Any, factor: int = 1) -> None:
         print(factor)
+
+
+@dataclass(frozen=True)
+class NothingToMake(AnyCallback):
+    every: int = 5
+    name: str = field(default="")
+
+    def __init__(self) -> None:
+        print("made")
+
+
+class _Named:
+    def __init__(self) -> None:
+        print("never called: the dataclass has its own")
+
+
+@dataclass(frozen=True)
+class HasABase(AnyCallback, _Named):
+    every: int
+
+
+@dataclass(frozen=True)
+class MadeByAHelper(AnyCallback):
+    every: int
+
+    def __init__(self, per_epoch: int) -> None:
+        self._set(100 // per_epoch)
+
+    def _set(self, every: int) -> None:
+        vars(self)["every"] = every
 
 
 @dataclass(frozen=True)
