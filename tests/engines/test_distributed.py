@@ -77,11 +77,12 @@ def objective(net: nn.Module) -> Objective[Any, Any, Any]:
 
 def test_the_model_of_an_objective_is_wrapped_again_once_it_is_prepared_to_train_by_itself(engine: TorchEngine) -> None:
     net = nn.Linear(1, 1)
-    assert engine.forward(net) == ("wrapped", net)
+    wrapped: Any = ("wrapped", net)
+    assert engine.forward(net) == wrapped
     Loop[Any, Any, Any](objectives=[objective(net)], engine=engine)
     assert engine.forward(net) is net
     engine.prepare(net, None)
-    assert engine.forward(net) == ("wrapped", net)
+    assert engine.forward(net) == wrapped
 
 
 def test_an_engine_keeps_no_model_of_a_loop_that_is_gone(engine: TorchEngine) -> None:
