@@ -95,7 +95,7 @@ def test_a_hook_with_a_letter_dropped_or_doubled_is_refused_and_recognised(hook:
 
 
 def test_a_name_that_is_near_no_hook_is_answered_with_all_of_them() -> None:
-    problem = name_problem("on_x")
+    problem = name_problem("on_x", lambda: True)
     assert problem is not None
     assert all(hook in problem for hook in HOOKS)
     assert "_on_x" in problem, "the way out for a method of one's own"
@@ -129,6 +129,12 @@ def test_a_parameter_that_the_loop_never_fills_is_refused(function: Any) -> None
     assert problem.startswith("takes extra, and the loop hands it one event and nothing else")
 
 
+@pytest.mark.parametrize("name", ["start_epoch", "end_step", "pred_end"])
+def test_a_name_that_begins_as_no_hook_does_is_the_callbacks_own_where_it_calls_it(name: str) -> None:
+    assert name_problem(name) is not None
+    assert name_problem(name, lambda: True) is None
+
+
 @pytest.mark.parametrize(
     ("name", "takes", "called", "elsewhere", "refused"),
     [
@@ -146,7 +152,7 @@ def test_a_parameter_that_the_loop_never_fills_is_refused(function: Any) -> None
 def test_what_another_framework_would_call_is_refused_where_nobody_else_does(
     name: str, takes: list[str], called: bool, elsewhere: bool, refused: bool
 ) -> None:
-    assert (set_up_problem(name, takes, called=called, elsewhere=elsewhere) is not None) is refused
+    assert (set_up_problem(name, takes, called=lambda: called, elsewhere=elsewhere) is not None) is refused
 
 
 @pytest.mark.parametrize(

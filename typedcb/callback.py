@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+from functools import partial
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, ClassVar, Final, Generic, Iterator, Mapping, Optional, Protocol, Union
 
@@ -87,7 +88,7 @@ def check_methods(cls: type) -> None:
             if name in HOOKS:
                 problem = signature_problem(name, value) or _hidden_problem(cls, owner, name)
             elif inspect.isfunction(value) or isinstance(value, (staticmethod, classmethod)):
-                problem = name_problem(name) or state_problem(name)
+                problem = name_problem(name, partial(_is_called, cls, name)) or state_problem(name)
             if name == "__init__" and owner is cls and isinstance(value, FunctionType):
                 problem = _init_problem(cls, value)
             elif name not in HOOKS and isinstance(value, FunctionType):
@@ -108,10 +109,14 @@ def _init_problem(cls: type, function: FunctionType) -> Optional[str]:
 
 def _set_up_problem(cls: type, name: str, function: FunctionType) -> Optional[str]:
     """What is wrong with a method that another framework would call."""
-    others = (value for owner in cls.__mro__ for value in vars(owner).values() if isinstance(value, FunctionType))
-    called = any(name in _mentioned(other.__code__) for other in others)
     takes = function.__code__.co_varnames[1 : function.__code__.co_argcount]
-    return set_up_problem(name, takes, called=called, elsewhere=True)
+    return set_up_problem(name, takes, called=partial(_is_called, cls, name), elsewhere=True)
+
+
+def _is_called(cls: type, name: str) -> bool:
+    """Whether a method of the class, or of a base of it, mentions this one."""
+    others = (value for owner in cls.__mro__ for value in vars(owner).values() if isinstance(value, FunctionType))
+    return any(name in _mentioned(other.__code__) for other in others)
 
 
 def _mentioned(code: CodeType) -> frozenset[str]:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import Collection, Final, Mapping, Optional
+from typing import Callable, Collection, Final, Mapping, Optional
 
 from .hooks import HOOKS
 
@@ -77,7 +77,7 @@ def _by_moment(name: str) -> Optional[str]:
     return _HOOK_AT[moments[0], things[0]]
 
 
-def name_problem(name: str) -> Optional[str]:
+def name_problem(name: str, called: Optional[Callable[[], bool]] = None) -> Optional[str]:
     """What is wrong with a method of this name in a callback; None where nothing is.
 
     A name that looks like a hook's and is none would never be called, so it is refused: one that begins as hooks do,
@@ -85,11 +85,16 @@ def name_problem(name: str) -> Optional[str]:
 
     Args:
         name: The method's name.
+        called: Whether the callback calls it itself, as it may call a `start_epoch`, if not what begins as hooks do;
+            nobody does by default.
     """
     if name in HOOKS or name.startswith("_"):
         return None
-    reads_as_hook = name.lower().startswith(_HOOK_PREFIXES) or name in _FOREIGN or _by_moment(name) is not None
+    begins_so = name.lower().startswith(_HOOK_PREFIXES)
+    reads_as_hook = begins_so or name in _FOREIGN or _by_moment(name) is not None
     if not reads_as_hook and not difflib.get_close_matches(name.lower(), HOOKS, n=1, cutoff=0.85):
+        return None
+    if not begins_so and called is not None and called():
         return None
     near = near_hook(name)
     hint = f"did you mean {near}?" if near else f"the hooks are {', '.join(HOOKS)}."
@@ -132,7 +137,7 @@ _GENERAL: Final = ("setup", "teardown", "initialize")
 _ALWAYS_FOREIGN: Final = ("set_model", "set_params", "set_trainer", "run_event", *_GENERAL)
 
 
-def set_up_problem(name: str, takes: Collection[str], *, called: bool, elsewhere: bool) -> Optional[str]:
+def set_up_problem(name: str, takes: Collection[str], *, called: Callable[[], bool], elsewhere: bool) -> Optional[str]:
     """What is wrong with a method that another framework would call; None where nothing is, or somebody calls it here.
 
     Args:
@@ -141,7 +146,7 @@ def set_up_problem(name: str, takes: Collection[str], *, called: bool, elsewhere
         called: Whether other code that one sees here mentions it.
         elsewhere: Whether there is code that one does not see.
     """
-    if called or name not in _SET_UP:
+    if name not in _SET_UP or called():
         return None
     theirs = any(argument in _THEIR_ARGUMENTS for argument in takes)
     surely = name in _ALWAYS_FOREIGN and (theirs or not takes or name not in _GENERAL)

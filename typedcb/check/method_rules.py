@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import partial
 from typing import Final, Iterable, Iterator, Optional
 
 from ..codes import DEFINED_TWICE, MISPLACED_HOOK, NO_SUPER, OWN_INIT, UNFILLED, UNKNOWN_HOOK
@@ -20,7 +21,8 @@ _KNOWN: Final = ("override", "abstractmethod", "final")
 def unknown_hook(subject: Subject) -> Iterator[Finding]:
     """A method that reads as a hook's and is none; with @override on it, every type checker says so itself."""
     for method in subject.methods:
-        problem = name_problem(method.name) or state_problem(method.name) or _set_up(subject, method)
+        called = partial(_is_called, subject, method.name)
+        problem = name_problem(method.name, called) or state_problem(method.name) or _set_up(subject, method)
         if problem and not subject.decorated(method, "override", "property", "cached_property", "setter"):
             yield finding(method, UNKNOWN_HOOK, f"{subject.name}.{method.name} {problem}")
     for item in subject.body:
@@ -32,11 +34,14 @@ def unknown_hook(subject: Subject) -> Iterator[Finding]:
 def _set_up(subject: Subject, method: Function) -> Optional[str]:
     """What is wrong with a method that another framework would call."""
     takes = [argument.arg for argument in (*method.args.posonlyargs, *method.args.args)][1:]
-    called = any(
-        isinstance(node, ast.Attribute) and node.attr == method.name
-        for node in ast.walk(subject.definition.module.tree)
+    return set_up_problem(method.name, takes, called=partial(_is_called, subject, method.name), elsewhere=False)
+
+
+def _is_called(subject: Subject, name: str) -> bool:
+    """Whether something in the file mentions a method."""
+    return any(
+        isinstance(node, ast.Attribute) and node.attr == name for node in ast.walk(subject.definition.module.tree)
     )
-    return set_up_problem(method.name, takes, called=called, elsewhere=False)
 
 
 def misplaced_hook(subject: Subject) -> Iterator[Finding]:

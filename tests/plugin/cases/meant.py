@@ -54,6 +54,15 @@ class FilledByADecorator(AnyCallback):
 
 
 @dataclass(frozen=True)
+class CallsItself(AnyCallback):
+    def begin_batch(self, event: Any) -> None:
+        print(event.step - self.start_step())
+
+    def start_step(self) -> int:
+        return 3
+
+
+@dataclass(frozen=True)
 class NothingToMake(AnyCallback):
     every: int = 5
     name: str = field(default="")
