@@ -362,7 +362,9 @@ def keras_layers(kind: str) -> Any:
 
     typed: Any = __import__("typedcb.interop.keras", fromlist=["TypedModel"]).TypedModel
     keras.utils.set_random_seed(3)
-    layers = [keras.layers.Input((4,)), keras.layers.Dense(8, activation="relu"), keras.layers.Dense(3)]
+    # With names of Keras's own, dense_10 would stand before dense_9 in parameters(), and a norm be summed otherwise.
+    inner, outer = keras.layers.Dense(8, activation="relu", name="inner"), keras.layers.Dense(3, name="outer")
+    layers = [keras.layers.Input((4,)), inner, outer]
     if kind == "sequential":
         net = type("Net", (typed, keras.Sequential), {})(layers)
     else:
