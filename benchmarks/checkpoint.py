@@ -30,6 +30,7 @@ from typedcb.callbacks import Checkpoint
 from typedcb.demo import digits, small_cnn
 from typedcb.state import captured
 from typedcb.store import Draft, clean, draft, steps, verify, write
+from typedcb.store.checksums import checksum
 
 from .task import table
 
@@ -169,9 +170,18 @@ def parts(task: Task) -> list[list[str]]:
         def stand_still() -> None:
             draft(captured(learn), copy=True, into=content)
 
+        def hashed() -> None:
+            digest = checksum()
+            for chunk in content.chunks():
+                digest.update(chunk)
+
         return [
             ["copying the tensors alone", cpu(lambda: copy(tensors, memory))],
-            ["all that training stands still for", cpu(stand_still)],
+            [
+                "all that training stands still for",
+                cpu(stand_still),
+            ],
+            ["the checksum", cpu(hashed)],
             ["all that the thread does, the checksum and removing older ones too", cpu(all_of_it)],
             ["reading and verifying it, as a fit that is taken up does", cpu(lambda: verify(steps(folder)[-1]))],
         ]

@@ -24,10 +24,10 @@ import pytest
 import torch
 from blake3 import blake3
 from killing import HERE, environment
-from runs import Draws, Noisy, differing, everything, run
 from torch import nn
 
 import typedcb
+from runs import Draws, Noisy, differing, everything, run
 from typedcb import AnyCallback, Cell, cell
 from typedcb.callbacks import EarlyStopping
 from typedcb.errors import (
@@ -481,7 +481,7 @@ HARMLESS = {
     ("typedcb.naming", "'eval', which getattr could be given"),  # a phase by another name
     ("typedcb.answers", "'eval', which getattr could be given"),
     ("typedcb.rules", "'builtins', which getattr could be given"),  # the name of where list and dict come from
-    ("typedcb.store.writing", "ctypes"),  # the memory of a tensor, for its checksum
+    ("typedcb.store.memory", "ctypes"),  # of memory that a GPU copies into, to write from where it is
     # of shards by the reader of safetensors, as the hostile checkpoints of several processes show
     ("typedcb.together", "torch.distributed.checkpoint.state_dict_loader.load"),
 }

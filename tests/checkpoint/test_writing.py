@@ -12,18 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import safetensors.torch
 import torch
 from killing import HERE, environment, kill, kill_training
 from recording import At, raising
-from runs import differing, everything, run
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
+from runs import differing, everything, run
 from typedcb import Cancelled, CancelTrain, DataBunch, Learner
 from typedcb.callbacks import AvgStats, Checkpoint, SmoothLoss
 from typedcb.errors import CheckpointError, CheckpointWarning, CheckpointWriteError
 from typedcb.store import clean, draft, latest, next_name, read, steps, write
+from typedcb.store.direct import DirectFile
 
 
 def start(what: str, folder: Path) -> subprocess.Popen[str]:
@@ -212,13 +212,13 @@ def test_a_file_that_has_come_out_other_than_its_tensors_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The checksum is of the memory, and not of what the file came to be."""
-    save_file = safetensors.torch.save_file
+    end = DirectFile.end
 
-    def lies(tensors: dict[str, Tensor], name: str) -> None:
-        save_file(tensors, name)
-        flip(Path(name).parent)
+    def lies(file: DirectFile, size: int) -> None:
+        end(file, size)
+        flip(next(path for path in tmp_path.iterdir() if path.name.startswith(".tmp-")))
 
-    monkeypatch.setattr(safetensors.torch, "save_file", lies)
+    monkeypatch.setattr(DirectFile, "end", lies)
     small().save(tmp_path / "one")
     with pytest.raises(CheckpointError, match=r"tensors\.safetensors is not what was written"):
         read(tmp_path / "one")

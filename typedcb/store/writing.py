@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Mapping
@@ -17,11 +15,11 @@ from ..errors import CheckpointWriteError
 from ..extras import require
 from ..together import write_shards
 from .checksums import checksum, take_in
+from .direct import DirectFile
 from .disk import sync, write_error
 from .drafts import Draft
 from .manifest import MANIFEST, SHARD, STATE, TENSORS, File, encoded
 from .names import TOKEN, remove_leftovers, temporary_name
-from .tensor_file import tensors_in
 
 _Stat: TypeAlias = tuple[int, int, int]
 """A file's size in bytes, the time of its last change in nanoseconds, and its inode."""
@@ -86,7 +84,7 @@ def write(target: Path, content: Draft) -> Written:
         return _commit(target, temporary, content)
     except Exception as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise write_error(target, content.size, error) from error
+        raise write_error(target, len(content.text) + content.layout.size, error) from error
     except BaseException:  # Ctrl-C: what is half done goes, and the interrupt goes on
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -98,7 +96,7 @@ def _finish(target: Path, folder: Path, content: Draft) -> Written:
         remove_leftovers(target.parent)
         return _commit(target, folder, content)
     except Exception as error:
-        raise write_error(target, content.size, error) from error
+        raise write_error(target, len(content.text) + content.layout.size, error) from error
 
 
 def _commit(target: Path, temporary: Path, content: Draft) -> Written:
@@ -139,29 +137,22 @@ def _write_files(folder: Path, content: Draft) -> dict[str, _Stat]:
         **{name: _file_of(folder / name) for name in shards},  # other ranks have written them
     }
     (folder / MANIFEST).write_bytes(encoded(files))
-    for name in (*files, MANIFEST):
+    for name in (STATE, *shards, MANIFEST):
         sync(folder / name)
     sync(folder)
     return {name: _stat(folder / name) for name in (*files, MANIFEST)}
 
 
 def _write_tensors(path: Path, content: Draft) -> File:
-    """Writes the file of tensors. Its checksum is of its header as it is, and of the tensors as they are in memory."""
-    import safetensors.torch  # noqa: PLC0415  # it is an extra
-
-    safetensors.torch.save_file(dict(content.tensors), str(path))  # pyright: ignore[reportUnknownMemberType]  # no types
-    if sys.byteorder != "little":  # safetensors turns them around, then
-        return _file_of(path)
-    with tensors_in(path) as file:
-        names = file.offset_keys()
-    size, digest = path.stat().st_size, checksum()
-    with path.open("rb") as opened:
-        digest.update(opened.read(size - sum(tensor.nbytes for tensor in content.tensors.values())))
-    for name in names:
-        tensor = content.tensors[name]
-        if tensor.nbytes:
-            digest.update(memoryview((ctypes.c_char * tensor.nbytes).from_address(tensor.data_ptr())).cast("B"))
-    return File(size, blake3=digest.hexdigest())
+    """Writes the file of tensors, and forces it to the disk. Its checksum is of what was in memory."""
+    digest, left = checksum(), content.layout.size
+    with DirectFile(path) as file:
+        for chunk in content.chunks():
+            digest.update(chunk[:left])
+            file.write(chunk)
+            left -= len(chunk)
+        file.end(content.layout.size)
+    return File(content.layout.size, blake3=digest.hexdigest())
 
 
 def _file_of(path: Path) -> File:
