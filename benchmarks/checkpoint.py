@@ -108,8 +108,8 @@ def wide_cnn() -> nn.Module:
 ADAMW = partial(torch.optim.AdamW, lr=0.001)
 TASKS = (
     Task("the demo's network", small_cnn, lambda: digits()[0], ADAMW, 3, 60.0),
-    Task("9 million weights, AdamW, short epochs", wide_cnn, lambda: images(24, 32), ADAMW, 3, 75.0),
-    Task("the same, longer epochs", wide_cnn, lambda: images(120, 32), ADAMW, 2, 150.0),
+    Task("9 million weights, AdamW, short epochs", wide_cnn, lambda: images(24, 32), ADAMW, 5, 120.0),
+    Task("the same, longer epochs", wide_cnn, lambda: images(120, 32), ADAMW, 3, 130.0),
 )
 """An epoch of such a network takes minutes as a rule: ten seconds are few, and two seconds a stress."""
 
@@ -177,10 +177,7 @@ def parts(task: Task) -> list[list[str]]:
 
         return [
             ["copying the tensors alone", cpu(lambda: copy(tensors, memory))],
-            [
-                "all that training stands still for",
-                cpu(stand_still),
-            ],
+            ["all that training stands still for", cpu(stand_still)],
             ["the checksum", cpu(hashed)],
             ["all that the thread does, the checksum and removing older ones too", cpu(all_of_it)],
             ["reading and verifying it, as a fit that is taken up does", cpu(lambda: verify(steps(folder)[-1]))],

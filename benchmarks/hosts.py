@@ -12,6 +12,7 @@ import gc
 import os
 import statistics
 import sys
+import tempfile
 import warnings
 from functools import partial
 from itertools import pairwise
@@ -145,7 +146,7 @@ def transformers(batches: Batches) -> tuple[Run, Run]:
                 return Named()
 
         settings = TrainingArguments(
-            "runs", num_train_epochs=N_EPOCHS, logging_strategy="no", save_strategy="no", report_to="none",
+            tempfile.gettempdir(), num_train_epochs=N_EPOCHS, logging_strategy="no", save_strategy="no", report_to="none",
             disable_tqdm=True, use_cpu=True, max_grad_norm=0.0, lr_scheduler_type="constant",
         )  # fmt: skip
         model = ByName()

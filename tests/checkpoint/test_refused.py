@@ -24,10 +24,10 @@ import pytest
 import torch
 from blake3 import blake3
 from killing import HERE, environment
+from runs import Draws, Noisy, differing, everything, run
 from torch import nn
 
 import typedcb
-from runs import Draws, Noisy, differing, everything, run
 from typedcb import AnyCallback, Cell, cell
 from typedcb.callbacks import EarlyStopping
 from typedcb.errors import (

@@ -15,10 +15,10 @@ import pytest
 import torch
 from killing import HERE, environment, kill, kill_training
 from recording import At, raising
+from runs import differing, everything, run
 from torch import nn
 from torch.nn import functional as F
 
-from runs import differing, everything, run
 from typedcb import Cancelled, CancelTrain, DataBunch, Learner
 from typedcb.callbacks import AvgStats, Checkpoint, SmoothLoss
 from typedcb.errors import CheckpointError, CheckpointWarning, CheckpointWriteError

@@ -164,7 +164,7 @@ FILES: Final = (
         "B2",
         "one bit is flipped",
         "refused",
-        "`CorruptCheckpointError`: the checksum of each file (BLAKE3) stands in the manifest, and that of the manifest too",
+        "`CorruptCheckpointError`: each file's checksum (BLAKE3) stands in the manifest, and that of the manifest too",
         tests=("tests/checkpoint/test_refused.py::test_a_single_flipped_bit_anywhere_is_refused",),
         peers=Peers(
             "wrong: loaded in silence",

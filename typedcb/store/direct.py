@@ -7,15 +7,19 @@ time from training, and push out of the memory what training reads.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
+import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Optional
 
 from typing_extensions import Self
 
+if sys.platform != "win32":
+    import fcntl
+
 _DIRECT: Final[int] = getattr(os, "O_DIRECT", 0)  # Linux has it, macOS has not
+_BINARY: Final[int] = getattr(os, "O_BINARY", 0)  # Windows has it, and would end lines its own way without
 
 
 class DirectFile:
@@ -30,7 +34,7 @@ class DirectFile:
         Raises:
             OSError: It cannot be made.
         """
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
         self._direct = self._switch(on=bool(_DIRECT))
 
     def __enter__(self) -> Self:
@@ -69,6 +73,8 @@ class DirectFile:
 
     def _switch(self, *, on: bool) -> bool:
         """Goes past the cache or no longer does; whether it does."""
+        if sys.platform == "win32":
+            return False
         flags = fcntl.fcntl(self._descriptor, fcntl.F_GETFL) & ~_DIRECT
         try:
             fcntl.fcntl(self._descriptor, fcntl.F_SETFL, flags | (_DIRECT if on else 0))

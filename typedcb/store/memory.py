@@ -49,7 +49,10 @@ def memory(size: int, *, pinned: bool = False) -> Memory:
         tensor = whole[-whole.data_ptr() % BLOCK :][:size]
         view = memoryview((ctypes.c_char * size).from_address(tensor.data_ptr())).cast("B")
         return Memory(tensor, view, pinned, os.getpid())
-    mapped = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if sys.platform == "win32":
+        mapped = mmap.mmap(-1, size)
+    else:
+        mapped = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if sys.platform == "linux":
         mapped.madvise(mmap.MADV_HUGEPAGE)  # 500 times fewer page faults at the first copy
         mapped.madvise(mmap.MADV_DONTFORK)  # open(2): no process may be forked off in the middle of a direct write
