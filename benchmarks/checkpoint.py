@@ -3,7 +3,7 @@
 A fit with a `Checkpoint` and two without run in turns, in one process, in an order drawn anew for each round; the
 figures are medians over the rounds, so that what else the machine does falls on all. How the two without differ is what
 noise alone comes to. Each task has a time of its own, and one round at least; its row is printed when it is over. The
-second table has what the parts of a checkpoint cost. It takes five and a half minutes on a quiet machine of two cores.
+second table has what the parts of a checkpoint cost. It takes five minutes on two cores.
 """
 
 from __future__ import annotations

@@ -146,8 +146,8 @@ def transformers(batches: Batches) -> tuple[Run, Run]:
                 return Named()
 
         settings = TrainingArguments(
-            tempfile.gettempdir(), num_train_epochs=N_EPOCHS, logging_strategy="no", save_strategy="no", report_to="none",
-            disable_tqdm=True, use_cpu=True, max_grad_norm=0.0, lr_scheduler_type="constant",
+            tempfile.gettempdir(), num_train_epochs=N_EPOCHS, logging_strategy="no", save_strategy="no",
+            report_to="none", disable_tqdm=True, use_cpu=True, max_grad_norm=0.0, lr_scheduler_type="constant",
         )  # fmt: skip
         model = ByName()
         return Quiet(
