@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import functools
 import importlib.metadata
 import importlib.util
 import sys
@@ -253,11 +254,12 @@ def importable() -> Find:
     What is installed is only looked into where its own requirements name typedcb: no other package has callbacks.
     """
     packages: dict[str, Optional[Find]] = {}
+    installed = functools.cache(importlib.metadata.packages_distributions)  # it reads what every package has of files
 
     def find(name: str) -> Optional[Module]:
         top = name.partition(".")[0]
         if top not in packages:
-            root = None if top in sys.stdlib_module_names or top == "typedcb" else _root_of(top)
+            root = None if top in sys.stdlib_module_names or top == "typedcb" else _root_of(top, installed)
             packages[top] = None if root is None else below(root)
         package = packages[top]
         return None if package is None else package(name)
@@ -265,7 +267,7 @@ def importable() -> Find:
     return find
 
 
-def _root_of(top: str) -> Optional[Path]:
+def _root_of(top: str, installed: _Distributions) -> Optional[Path]:
     """The folder from which a package is imported; None where there is none, or none whose callbacks matter."""
     try:
         spec = importlib.util.find_spec(top)  # of a package itself, this imports nothing
@@ -275,14 +277,17 @@ def _root_of(top: str) -> Optional[Path]:
         return None
     file = Path(spec.origin)
     root = file.parent.parent if file.stem == "__init__" else file.parent
-    return root if root.name not in _INSTALLED or _needs_typedcb(top) else None
+    return root if root.name not in _INSTALLED or _needs_typedcb(top, installed) else None
 
 
 _INSTALLED: Final = ("site-packages", "dist-packages")
 
+_Distributions: TypeAlias = Callable[[], Mapping[str, list[str]]]
+"""What is installed, by the packages that it brings."""
 
-def _needs_typedcb(top: str) -> bool:
-    for distribution in importlib.metadata.packages_distributions().get(top, ()):
+
+def _needs_typedcb(top: str, installed: _Distributions) -> bool:
+    for distribution in installed().get(top, ()):
         for requirement in importlib.metadata.requires(distribution) or ():
             if requirement.lower().startswith("typedcb"):
                 return True

@@ -128,10 +128,12 @@ def _of_class(subject: Subject, method: Function, node: ast.AST, classes: set[st
 def _of_module(subject: Subject, method: Function, node: ast.AST) -> Optional[str]:
     """The list, dict, set or cell of the file that a hook changes in place."""
     target = _changed(node)
-    is_hook = method.name in HOOKS or bool(subject.receiver(method))
-    is_own = isinstance(target, ast.Name) and target.id in subject.definition.module.containers
+    if not isinstance(target, ast.Name) or target.id not in subject.definition.module.containers:
+        return None
+    if method.name not in HOOKS and not subject.receiver(method):
+        return None
     inner = {name.id for name in ast.walk(method) if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)}
-    return target.id if is_hook and is_own and isinstance(target, ast.Name) and target.id not in inner else None
+    return None if target.id in inner else target.id
 
 
 def _changed(node: ast.AST) -> Optional[ast.expr]:

@@ -258,8 +258,10 @@ def within(node: ast.AST, enter: Callable[[ast.AST], bool] = lambda _: True) -> 
         enter: Whether to look into a node.
     """
     parts = node.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) else ast.iter_child_nodes(node)
-    for part in parts:
+    waiting = [*parts][::-1]
+    while waiting:
+        part = waiting.pop()
         if isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)) or not enter(part):
             continue
         yield part
-        yield from within(part, enter)
+        waiting += [*ast.iter_child_nodes(part)][::-1]
