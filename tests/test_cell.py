@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar
 
 import attrs
@@ -11,8 +11,21 @@ import torch
 from recording import At, answering, raising
 from tiny import learner, own_loop
 
-from typedcb import AnyCallback, CancelEpoch, Cell, Loop, Readable, Series, View, cell, series
+from typedcb import (
+    AnyCallback,
+    CallbackError,
+    CancelEpoch,
+    Cell,
+    DependencyError,
+    Loop,
+    Readable,
+    Series,
+    View,
+    cell,
+    series,
+)
 from typedcb.attach import own_states
+from typedcb.callbacks import EarlyStopping
 
 KINDS = ("epoch", "fit", "never")
 
@@ -121,6 +134,46 @@ def test_a_cell_knows_where_it_was_declared() -> None:
     ]
 
 
+@dataclass(frozen=True)
+class CountsMore(Counts):
+    """Declares no cell itself."""
+
+
+@dataclass(frozen=True)
+class Reads(AnyCallback):
+    """Reads another's cell."""
+
+    of: Readable[float]
+
+
+def test_a_cell_is_called_after_the_class_of_the_callback_that_has_it() -> None:
+    stopping = EarlyStopping(Cell(0.0), mode="min")
+    assert stopping.best.name == "EarlyStopping.best"
+    assert replace(stopping, patience=5).best.name == "EarlyStopping.best"
+    assert CountsMore().ever.name == "CountsMore.ever"
+    assert Counts().ever.name == "Counts.ever", "the class that declares it has cells of its own name"
+    with pytest.raises(TypeError, match=r"^EarlyStopping\.best is no truth value itself"):
+        bool(stopping.best)
+    missing = r"reads EarlyStopping\.best, whose EarlyStopping is not attached: pass that EarlyStopping in cbs too"
+    with pytest.raises(DependencyError, match=missing):
+        learner(Reads(stopping.best))
+
+
+def test_a_callback_made_by_the_default_of_a_field_names_its_own_cells() -> None:
+    @dataclass(frozen=True)
+    class Outer(Counts):
+        inner: CountsMore = field(default_factory=CountsMore)
+
+    outer = Outer()
+    assert (outer.inner.ever.name, outer.ever.name) == ("CountsMore.ever", "Outer.ever")
+
+
+def test_a_cell_of_a_subclass_in_a_cell_field_of_its_base_is_refused_as_shared() -> None:
+    derived = CountsMore()
+    with pytest.raises(CallbackError, match=r"Counts\.ever is the cell of another CountsMore too"):
+        learner(derived, Counts(ever=derived.ever))
+
+
 @attrs.frozen
 class ByAttrs(AnyCallback):
     """An attrs class with state."""
@@ -134,10 +187,16 @@ class ByAttrs(AnyCallback):
         self.history.append(event.epoch)
 
 
+@attrs.frozen
+class MoreByAttrs(ByAttrs):
+    """Inherits its cells."""
+
+
 def test_the_cells_of_an_attrs_class_are_cells() -> None:
     one, other = ByAttrs(10), ByAttrs(20)
     assert (type(one.count), one.count.reset, one.count.saved) == (Cell, "never", False)
     assert list(own_states(one)) == ["count", "history"]
+    assert MoreByAttrs(10).count.name == "MoreByAttrs.count"
     learner(one, other).fit(2)
     assert (one.count.value, other.count.value) == (23, 43)
     assert one.history.value == other.history.value == (1,)

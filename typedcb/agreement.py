@@ -100,7 +100,8 @@ def _main_owner(value: object, callbacks: tuple[SomeCallback, ...]) -> Optional[
 def _held(callback: SomeCallback) -> list[State]:
     """The cells that a callback declares itself, in its class or in a base of it."""
     names = {owner.__name__ for owner in type(callback).__mro__}
-    return [v for v in field_values(callback).values() if isinstance(v, State) and v.name.partition(".")[0] in names]
+    states = [value for value in field_values(callback).values() if isinstance(value, State)]
+    return [state for state in states if state.declared_as.partition(".")[0] in names]
 
 
 class _Agreement:

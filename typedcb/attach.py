@@ -38,7 +38,7 @@ def own_states(callback: SomeCallback) -> dict[str, State]:
     return {
         name: value
         for name, value in field_values(callback).items()
-        if isinstance(value, State) and value.name in {f"{owner}.{name}" for owner in classes}
+        if isinstance(value, State) and value.declared_as in {f"{owner}.{name}" for owner in classes}
     }
 
 

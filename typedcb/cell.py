@@ -18,6 +18,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from abc import ABC, abstractmethod
+from types import FrameType
 from typing import (
     TYPE_CHECKING,
     Callable,
@@ -63,7 +64,7 @@ class Readable(Protocol[T_co]):
 class State(ABC):
     """What a cell and a series have in common: a name, and when the loop resets it."""
 
-    __slots__ = ("__weakref__", "name", "phase", "reset", "saved")
+    __slots__ = ("__weakref__", "declared_as", "name", "phase", "reset", "saved")
 
     reset: Reset
     """When the loop gives it its initial value again: `"epoch"`, `"fit"` or `"never"`."""
@@ -72,7 +73,10 @@ class State(ABC):
     """Whether the value is part of the callback's state: not so for an open file, a progress bar and the like."""
 
     name: str
-    """The class and field that it was declared as, such as `SmoothLoss.mean`."""
+    """What it is called: the class of the callback that has it, and the field, such as `SmoothLoss.mean`."""
+
+    declared_as: str
+    """The class whose body declares it, which may be a base of that callback's, and the field."""
 
     phase: Optional[Phase]
     """The data whose passes give it its value; None where it is not of one of them alone."""
@@ -82,7 +86,7 @@ class State(ABC):
             raise ValueError(f'reset is {reset!r}, and has to be "epoch", "fit" or "never".')
         self.reset = reset
         self.saved = saved
-        self.name = name
+        self.name = self.declared_as = name
         self.phase = phase
         self.restart()
 
@@ -248,8 +252,19 @@ class StateFactory(Generic[C]):
         self.name = ""
 
     def __call__(self) -> C:
-        """Makes one."""
-        return self._make(self.name)
+        """Makes one, for the callback in whose constructor it is called."""
+        made = self._make(self.name)
+        owner, _, field = self.name.rpartition(".")
+        cls = type(_first_argument(sys._getframe(1)))
+        if any(base.__name__ == owner for base in cls.__mro__):
+            made.name = f"{cls.__name__}.{field}"
+        return made
+
+
+def _first_argument(frame: FrameType) -> object:
+    """What a function under way calls `self`: a dataclass does not tell a default factory whom it makes a value for."""
+    names = frame.f_code.co_varnames
+    return frame.f_locals.get(names[0]) if names else None
 
 
 def cell(initial: T, *, reset: Reset = "fit", saved: bool = True, phase: Optional[Phase] = None) -> Cell[T]:
