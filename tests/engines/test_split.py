@@ -261,3 +261,19 @@ def test_a_loader_that_is_split_already_is_refused_or_left_alone() -> None:
 def test_a_part_of_a_batch_that_cannot_be_split_is_refused() -> None:
     with pytest.raises(EngineError, match=r"a batch of dl has a tensor of shape \[3\] in it"):
         passes(Alike(0, 2), [(torch.ones(3), torch.ones(4))])
+
+
+@pytest.mark.parametrize("world", [1, 2])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_empty_batch_of_indices_is_refused_by_rank_and_batch(world: int, workers: int) -> None:
+    dl = DataLoader(numbers(4), batch_sampler=[[0, 1], [], [2, 3]], num_workers=workers)
+    words = rf"^batch 1 of dl has no samples, on rank {world - 1} of {world}: .* Leave such batches out"
+    with pytest.raises(EngineError, match=words):
+        passes(Alike(world - 1, world), dl)
+
+
+def test_an_empty_batch_of_any_other_loader_is_refused_by_rank_and_batch() -> None:
+    whole = (torch.arange(4), torch.arange(4))
+    empty = (torch.empty(0), torch.empty(0))
+    with pytest.raises(EngineError, match=r"^batch 2 of dl has no samples, on rank 1 of 2"):
+        passes(Alike(1, 2), [whole, whole, empty])

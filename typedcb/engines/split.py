@@ -95,18 +95,34 @@ def _draws_by_index(dl: object) -> TypeIs[_AnyLoader]:
     return loader.batch_sampler is not None and not isinstance(loader.dataset, IterableDataset)
 
 
+def _check_size(name: str, index: int, size: int, rank: int, world_size: int) -> None:
+    """Refuses a batch without samples, of which no rank has a share and nothing has a mean.
+
+    Raises:
+        EngineError: It is one.
+    """
+    if not size:
+        raise EngineError(
+            f"batch {index} of {name} has no samples, on rank {rank} of {world_size}: there is nothing to share, and a "
+            f"rank weighs by its share. Leave such batches out where they are made, in the sampler or in what filters "
+            f"the samples, on all ranks alike."
+        )
+
+
 class _Shares(Sampler[list[int]]):
     """Of each batch of indices the share of a rank.
 
     Args:
+        name: What the loader is called.
         batches: All batches; it draws from its own copy of their sampler.
         rank: The rank.
         world_size: How many ranks there are.
         seed: What the order is drawn from, where the sampler has no generator.
     """
 
-    def __init__(self, batches: Iterable[Sequence[int]], rank: int, world_size: int, seed: int) -> None:
+    def __init__(self, name: str, batches: Iterable[Sequence[int]], rank: int, world_size: int, seed: int) -> None:
         self.batches = _seeded(batches, seed)
+        self._name = name
         self._rank = rank
         self._world_size = world_size
         self.drawn: deque[tuple[int, int]] = deque()
@@ -116,7 +132,8 @@ class _Shares(Sampler[list[int]]):
     @override
     def __iter__(self) -> Iterator[list[int]]:
         drawn, crc = self.drawn, 0
-        for indices in self.batches:
+        for index, indices in enumerate(self.batches):
+            _check_size(self._name, index, len(indices), self._rank, self._world_size)
             crc = crc_of(indices, crc)
             drawn.append((len(indices), crc))
             yield list(indices[share(len(indices), self._rank, self._world_size)])
@@ -152,7 +169,7 @@ class SharedLoader(DataLoader[T]):
 
     def __init__(self, name: str, dl: DataLoader[T], group: Group, seed: int, note: Note) -> None:
         batches = cast("Iterable[Sequence[int]]", dl.batch_sampler)
-        self._shares = _Shares(batches, group.rank, group.world_size, seed)
+        self._shares = _Shares(name, batches, group.rank, group.world_size, seed)
         workers: dict[str, Any] = {}  # Any: settings of workers, which a loader without any refuses
         if dl.num_workers:
             workers = {
@@ -240,13 +257,12 @@ class Sliced(Generic[X, Y]):
 
     def __iter__(self) -> Iterator[tuple[X, Y]]:
         rank, world_size = self._rank, self._world_size
-        first = True
-        for pair in self._dl:
+        for index, pair in enumerate(self._dl):
             _, yb = pair
             size = batch_size(yb)
-            if first and world_size > 1:
+            _check_size(self._name, index, size, rank, world_size)
+            if index == 0 and world_size > 1:
                 self._check(size, yb)
-            first = False
             of_rank = share(size, rank, world_size)
             self._note(of_rank.stop - of_rank.start if rank < size else 0, size)
             yield pair if world_size == 1 else _sliced(self._name, pair, size, of_rank)
