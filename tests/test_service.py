@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import socket
 import sys
 import threading
 import time
@@ -161,3 +163,107 @@ def test_the_service_ends_in_order_while_a_run_is_watched() -> None:
         assert next(item for item in stream if item["type"] == "trained")
         up.should_exit = True
         assert list(stream)[-1]["how"] == "cancelled", "after_fit came, and whoever watched was told"
+
+
+def test_a_run_is_over_when_all_that_it_does_is_and_not_when_a_fit_in_it_is() -> None:
+    def fit(n_epochs: int, stats: Any, smooth: Any, callbacks: Any) -> Any:
+        loop = Loop[Any, Any, Any]([stats, smooth, *callbacks])
+        own_loop(loop, n_epochs)
+        with loop.fit(n_epochs, start_epoch=n_epochs) as more:
+            list(more.epochs())
+        return more.outcome
+
+    with serving(fit) as (client, _):
+        news = list(client.news(client.begin(1)))
+        assert [item["type"] for item in news] == ["begun", "trained", "validated", "begun", "ended"]
+        assert news[-1]["how"] == "completed"
+
+
+@pytest.mark.parametrize("error", [OSError("the disk is full"), SystemExit(3)])
+def test_an_error_outside_of_the_fit_is_told_and_logged(error: BaseException, caplog: pytest.LogCaptureFixture) -> None:
+    def fit(n_epochs: int, stats: Any, smooth: Any, callbacks: Any) -> Any:
+        own_loop(Loop[Any, Any, Any]([stats, smooth, *callbacks]), n_epochs)
+        raise error
+
+    with serving(fit) as (client, _):
+        news = list(client.news(client.begin(1)))
+        assert news[-1] == {"type": "ended", "how": "failed", "why": f"{type(error).__name__}: {error}"}
+        logged = [record for record in caplog.records if record.levelno == logging.ERROR]
+        assert [record.getMessage() for record in logged] == ["run 1 failed"]
+        assert logged[0].exc_info is not None
+        assert logged[0].exc_info[1] is error
+
+
+def test_however_many_watch_a_run_that_is_silent_others_are_told_of_theirs_at_once() -> None:
+    go_on = threading.Event()
+
+    def fit(n_epochs: int, stats: Any, smooth: Any, callbacks: Any) -> Any:
+        loop = Loop[Any, Any, Any]([stats, smooth, *callbacks])
+        with loop.fit(n_epochs) as scope:
+            for _ in scope.epochs():
+                if n_epochs > 1:
+                    go_on.wait(PATIENCE)
+        return scope.outcome
+
+    with serving(fit) as (client, _):
+        silent = client.begin(2)
+        watching = [client.news(silent) for _ in range(60)]
+        assert {next(one)["type"] for one in watching} == {"begun"}
+        rest: list[list[dict[str, Any]]] = []
+        threads = [threading.Thread(target=lambda one=one: rest.append(list(one))) for one in watching]
+        for thread in threads:
+            thread.start()
+        begun = time.monotonic()
+        assert list(client.news(client.begin(1)))[-1]["how"] == "completed"
+        assert time.monotonic() - begun < 3
+        go_on.set()
+        for thread in threads:
+            thread.join(PATIENCE)
+        assert len(rest) == 60
+        assert {one[-1]["how"] for one in rest} == {"completed"}
+
+
+def test_who_sends_half_of_a_request_keeps_the_service_from_its_end_for_a_while_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(import_module("service.app"), "PATIENCE", 1)
+    with socket.socket() as half, serving() as (_, up):
+        half.connect(up.servers[0].sockets[0].getsockname())
+        half.sendall(b"POST /runs HTTP/1.1\r\nHost: here\r\nContent-Length: 20\r\n\r\n{")
+        until(lambda: up.server_state.tasks)
+        up.should_exit = True
+
+
+def test_a_request_that_comes_while_the_service_ends_begins_no_run() -> None:
+    body = b'{"n_epochs": 100000}'
+    head = b"POST /runs HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with socket.socket() as late, serving() as (_, up):
+        late.settimeout(PATIENCE)
+        late.connect(up.servers[0].sockets[0].getsockname())
+        late.sendall(head + body[:1])
+        until(lambda: up.server_state.tasks)
+        sockets = up.servers[0].sockets[0]
+        up.should_exit = True
+        until(lambda: sockets.fileno() < 0)
+        late.sendall(body[1:])
+        assert late.recv(100).startswith(b"HTTP/1.1 503 ")
+
+
+def test_a_run_that_does_not_end_is_given_up_and_named(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(import_module("service.app"), "PATIENCE", 1)
+    go_on = threading.Event()
+
+    def fit(n_epochs: int, stats: Any, smooth: Any, callbacks: Any) -> Any:
+        with Loop[Any, Any, Any]([stats, smooth, *callbacks]).fit(n_epochs) as scope:
+            go_on.wait(PATIENCE)
+        return scope.outcome
+
+    with serving(fit) as (client, up):
+        client.begin(1)
+        up.should_exit = True
+        until(lambda: caplog.records)
+        go_on.set()
+        until(lambda: not any(one.name == "run 1" for one in threading.enumerate()))
+    assert [record.getMessage() for record in caplog.records] == ["run 1 has not ended in 1 seconds, and is given up"]

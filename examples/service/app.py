@@ -11,6 +11,8 @@ Run it by `python -m service.app` in the folder `examples`, and look at a run wi
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from contextlib import asynccontextmanager
 from socket import socket
 from typing import AsyncGenerator, AsyncIterator, Callable, Optional
@@ -26,8 +28,10 @@ from typing_extensions import override
 from .runs import Ended, Fit, News, Run
 from .training import fit_digits
 
-PATIENCE = 10.0
-"""For how many seconds the service waits, as it ends, for its runs to end."""
+PATIENCE = 10
+"""For how many seconds the service waits, as it ends, for its requests to end, and then for its runs."""
+
+_LOG = logging.getLogger(__name__)
 
 
 class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -78,9 +82,11 @@ class Service:
     def __init__(self, fit: Fit) -> None:
         self._fit = fit
         self._runs: list[Run] = []
+        self._ending = False
 
     def cancel_all(self) -> None:
-        """Asks all runs to end."""
+        """Asks all runs to end, and begins no more."""
+        self._ending = True
         for run in self._runs:
             run.cancel()
 
@@ -98,14 +104,18 @@ class Service:
     async def _lifespan(self, app: Starlette) -> AsyncGenerator[None]:
         """Waits, as the service ends, for each run to come to its after_fit."""
         yield
+        end = time.monotonic() + PATIENCE
         for run in self._runs:
-            await asyncio.to_thread(run.join, PATIENCE)
+            if not await asyncio.to_thread(run.join, max(0.0, end - time.monotonic())):
+                _LOG.warning("run %d has not ended in %d seconds, and is given up", run.number, PATIENCE)
 
     async def _begin(self, request: Request) -> Response:
         try:
             order = msgspec.json.decode(await request.body() or b"{}", type=Order)
         except msgspec.DecodeError as error:
             return _json(Problem(str(error)), 400)
+        if self._ending:
+            return _json(Problem("the service is ending"), 503)
         run = Run(self._fit, order.n_epochs, len(self._runs) + 1)
         self._runs.append(run)
         run.start()
@@ -133,21 +143,31 @@ def _cancelled(run: Run) -> Response:
 
 
 async def _stream(run: Run) -> AsyncIterator[bytes]:
-    """A run's news as server-sent events, from its beginning; it waits in a thread, so that others are served."""
-    seen = 0
-    while True:
-        for news in await asyncio.to_thread(run.feed.since, seen, 1.0):
-            seen += 1
-            yield b"data: " + msgspec.json.encode(news) + b"\n\n"
-            if isinstance(news, Ended):
-                return
+    """A run's news as server-sent events, from its beginning."""
+    loop, more, seen = asyncio.get_running_loop(), asyncio.Event(), 0
+    with run.feed.waking(lambda: loop.call_soon_threadsafe(more.set)):
+        while True:
+            more.clear()
+            for news in run.feed.since(seen):
+                seen += 1
+                yield b"data: " + msgspec.json.encode(news) + b"\n\n"
+                if isinstance(news, Ended):
+                    return
+            await more.wait()
 
 
 class Server(uvicorn.Server):
     """A server that ends its runs as it ends: a stream of a run's news would keep it up for as long as the run."""
 
     def __init__(self, service: Service, port: int) -> None:
-        config = uvicorn.Config(service.app(), host="127.0.0.1", port=port, log_level="warning", ws="none")
+        config = uvicorn.Config(
+            service.app(),
+            host="127.0.0.1",
+            port=port,
+            log_level="warning",
+            ws="none",
+            timeout_graceful_shutdown=PATIENCE,  # without it, somebody who sends half of a request keeps it up
+        )
         super().__init__(config)
         self._service = service
 

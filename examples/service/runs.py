@@ -6,16 +6,17 @@ objects; `Cancellable` looks at a `threading.Event` with each batch, and answers
 
 from __future__ import annotations
 
+import logging
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Callable, ClassVar, Literal, Optional, Union
+from typing import Callable, ClassVar, Generator, Literal, Optional, Union
 
 import msgspec
 from typing_extensions import TypeAlias, override
 
 from typedcb import (
     AfterEpoch,
-    AfterFit,
     AnyCallback,
     BatchEvent,
     BeginFit,
@@ -30,6 +31,8 @@ from typedcb import (
     cell,
 )
 from typedcb.callbacks import AvgStats, SmoothLoss
+
+_LOG = logging.getLogger(__name__)
 
 
 class Begun(msgspec.Struct, frozen=True, tag="begun"):
@@ -69,7 +72,7 @@ class Validated(msgspec.Struct, frozen=True, tag="validated"):
 
 
 class Ended(msgspec.Struct, frozen=True, tag="ended"):
-    """The fit is over; nothing follows."""
+    """The run is over; nothing follows."""
 
     how: Literal["completed", "cancelled", "failed"]
     """In which way."""
@@ -83,11 +86,12 @@ News: TypeAlias = Union[Begun, Trained, Validated, Ended]
 
 
 class Feed:
-    """All that a run has told so far; one thread adds to it, any number of others read and wait."""
+    """All that a run has told so far; one thread adds to it, any number of others read."""
 
     def __init__(self) -> None:
         self._news: list[News] = []
-        self._changed = threading.Condition()
+        self._wakes: list[Callable[[], object]] = []
+        self._lock = threading.Lock()
 
     def publish(self, news: News) -> None:
         """Adds something, and wakes those who wait.
@@ -95,25 +99,39 @@ class Feed:
         Args:
             news: What has happened.
         """
-        with self._changed:
+        with self._lock:
             self._news.append(news)
-            self._changed.notify_all()
+            for wake in self._wakes:
+                wake()
 
-    def since(self, seen: int, timeout: float = 0.0) -> tuple[News, ...]:
+    def since(self, seen: int) -> tuple[News, ...]:
         """What has been told after the first `seen` items.
 
         Args:
             seen: How many are known.
-            timeout: For how many seconds to wait for more, when there are none.
         """
-        with self._changed:
-            self._changed.wait_for(lambda: len(self._news) > seen, timeout)
+        with self._lock:
             return tuple(self._news[seen:])
+
+    @contextmanager
+    def waking(self, wake: Callable[[], object]) -> Generator[None]:
+        """Has whatever is told meanwhile wake somebody: a thread for each who waits would be too many.
+
+        Args:
+            wake: Called in the thread that tells of it, and not to wait there.
+        """
+        with self._lock:
+            self._wakes.append(wake)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._wakes.remove(wake)
 
     @property
     def latest(self) -> Optional[News]:
         """The last item; None before the first."""
-        with self._changed:
+        with self._lock:
             return self._news[-1] if self._news else None
 
 
@@ -149,11 +167,6 @@ class Publish(AnyCallback):
         """Tells of an epoch."""
         self.feed.publish(Validated(event.epoch, self.stats.train_loss.value, self.stats.valid_loss.value))
 
-    @override
-    def after_fit(self, event: AfterFit) -> None:
-        """Tells of the end, in whatever way it came."""
-        self.feed.publish(ended(event.outcome))
-
 
 @dataclass(frozen=True)
 class Cancellable(AnyCallback):
@@ -186,8 +199,8 @@ def ended(outcome: FitOutcome) -> Ended:
             return Ended("failed", f"{type(error).__name__}: {error}")
 
 
-Fit: TypeAlias = Callable[[int, AvgStats, SmoothLoss, tuple[AnyCallback, ...]], None]
-"""Trains: with so many epochs, the figures to take, and callbacks that work in any loop."""
+Fit: TypeAlias = Callable[[int, AvgStats, SmoothLoss, tuple[AnyCallback, ...]], FitOutcome]
+"""Trains: with so many epochs, the figures to take, and callbacks that work in any loop. It says how that ended."""
 
 
 class Run:
@@ -230,9 +243,12 @@ class Run:
         return isinstance(self.feed.latest, Ended)
 
     def _train(self) -> None:
+        """Trains, and tells of the end: a run is over when its thread is, and not when a fit in it is."""
         stats, smooth = AvgStats(), SmoothLoss(beta=0.9)
+        callbacks = (Publish(self.feed, stats, smooth), Cancellable(self._asked))
         try:
-            self._fit(self._n_epochs, stats, smooth, (Publish(self.feed, stats, smooth), Cancellable(self._asked)))
-        except Exception as error:  # noqa: BLE001  # the thread's last: whoever watches the feed is told
-            if not self.over:  # it failed before begin_fit, or was no fit at all
-                self.feed.publish(ended(Failed(error)))
+            outcome = self._fit(self._n_epochs, stats, smooth, callbacks)
+        except BaseException as error:  # noqa: BLE001  # the thread's last: nobody else would tell of it, or log it
+            _LOG.exception("run %d failed", self.number)
+            outcome = Failed(error)
+        self.feed.publish(ended(outcome))

@@ -7,12 +7,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from typedcb import AnyCallback, Loop
+from typedcb import AnyCallback, FitOutcome, Loop
 from typedcb.callbacks import AvgStats, SmoothLoss
 from typedcb.datasets import mnist5k
 
 
-def fit_digits(n_epochs: int, stats: AvgStats, smooth: SmoothLoss, callbacks: tuple[AnyCallback, ...]) -> None:
+def fit_digits(n_epochs: int, stats: AvgStats, smooth: SmoothLoss, callbacks: tuple[AnyCallback, ...]) -> FitOutcome:
     """Trains for so many epochs.
 
     Args:
@@ -20,6 +20,9 @@ def fit_digits(n_epochs: int, stats: AvgStats, smooth: SmoothLoss, callbacks: tu
         stats: Takes the means of each epoch.
         smooth: Takes the smoothed loss.
         callbacks: More callbacks; those of the service are among them.
+
+    Returns:
+        How it ended.
     """
     images, labels = mnist5k()
     images = F.avg_pool2d(images, 4).flatten(1)
@@ -39,3 +42,4 @@ def fit_digits(n_epochs: int, stats: AvgStats, smooth: SmoothLoss, callbacks: tu
                 for held_out in epoch.validate(valid):
                     seen = held_out.pred(model(held_out.xb))
                     seen.loss(F.cross_entropy(seen.pred, seen.yb))
+    return fit.outcome
