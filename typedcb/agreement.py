@@ -41,6 +41,10 @@ class Electorate(Ranks, Protocol):
         """From now on a collective is refused, since `who` runs on this rank alone; "" ends that."""
         ...
 
+    def in_hook(self, begins: bool, /) -> None:
+        """A hook begins, or ends: the batches that it draws are its own, which the others may draw or not."""
+        ...
+
 
 def agreed(plan: Plan[X, Y, P], ranks: Electorate) -> Plan[X, Y, P]:
     """The plan of a rank: its hooks vote, and those of the main rank's callbacks are there alone.
@@ -163,6 +167,7 @@ class _Heard(Generic[E]):
         """Calls the hook."""
         if self._alone:
             self._ranks.alone(self._alone)
+        self._ranks.in_hook(True)
         try:
             answer = self._hook(event)
         except Cancel as cancel:
@@ -170,6 +175,7 @@ class _Heard(Generic[E]):
                 raise
             answer = cancel
         finally:
+            self._ranks.in_hook(False)
             if self._alone:
                 self._ranks.alone("")
         decision = self._decision(answer)

@@ -138,6 +138,9 @@ class OneDevice(Alone):
     def alone(self, who: str, /) -> None:
         """Nothing: it is alone in any case."""
 
+    def in_hook(self, begins: bool, /) -> None:
+        """Nothing: nobody else draws any batches."""
+
     def prepare(self, model: nn.Module, device: Device, /) -> torch.device:
         """Moves the model, if it is told where to."""
         if device is not None:

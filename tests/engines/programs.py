@@ -49,6 +49,7 @@ from typedcb.callbacks import (
     accuracy,
 )
 from typedcb.engines import DDP, FSDP, TorchEngine
+from typedcb.ranks import here
 from typedcb.trace import Trace, read
 
 SAMPLES = torch.randn(53, 6, generator=torch.Generator().manual_seed(1))
@@ -174,6 +175,35 @@ class MainStops(AnyCallback):
     def after_epoch(self, event: Any) -> Optional[CancelTrain]:
         self.asked.append(event.epoch)
         return CancelTrain("main") if event.epoch == 1 else None
+
+
+@dataclass(frozen=True)
+class Peeks(AnyCallback):
+    """Looks at a batch, of another size than the one under way, on one rank alone."""
+
+    dl: Any
+    sizes: Series[int] = series()
+
+    def after_loss(self, event: Any) -> None:
+        if here().rank == 1:
+            xb, _ = next(iter(self.dl))
+            self.sizes.append(len(xb))
+
+
+def peeking(engine: TorchEngine) -> dict[str, Any]:
+    """A fit with and without a callback that looks at a batch."""
+    ends: list[list[float]] = []
+    peeks: list[Peeks] = []
+    for looks in (False, True):
+        train = DataLoader(TensorDataset(SAMPLES, CLASSES), batch_size=10)  # the same order in both
+        learn: Any = Learner(
+            model(), DataBunch(train, data().valid_dl), F.cross_entropy, partial(torch.optim.SGD, lr=0.5), engine=engine
+        )
+        learn.model[2].p = 0.0
+        peeks = [Peeks(learn.data.valid_dl)] if looks else []
+        learn.fit(2, cbs=peeks)
+        ends.append(weights(learn))
+    return {"sizes": list(peeks[0].sizes), "weights": ends}
 
 
 def of_main(engine: TorchEngine) -> dict[str, Any]:
@@ -341,6 +371,7 @@ def several(folder: Path) -> dict[str, Any]:
         found["objectives"] = objectives(engine, sharding, folder / f"objectives-{n}")
         if n == 2:
             found |= {"decisions": decisions(engine), "main": of_main(engine), "end of batch": end_of_batch(engine)}
+            found["peeking"] = peeking(engine)
             found["traced"] = [traced(engine, folder / "ddp.trace"), traced(sharding, folder / "fsdp.trace")]
             found["saving"] = saving(engine, folder / "ddp")
             found["sharded"] = saving(sharding, folder / "fsdp")

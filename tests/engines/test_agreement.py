@@ -160,6 +160,16 @@ def test_a_callback_of_the_main_rank_is_called_there_alone_and_decides_for_all()
     assert on_ranks(3, outcome) == [(4, 1), (4, 0), (4, 0)]
 
 
+def test_the_ranks_know_while_a_hook_runs_that_what_it_draws_is_its_own() -> None:
+    def known(rank: Rank) -> tuple[list[bool], list[bool]]:
+        inside: list[bool] = []
+        looks = Answers(lambda: inside.extend(rank.hooks))
+        fold(AFTER_LOSS, agreed(plan(looks), rank).train.after_loss, LOSS)
+        return inside, rank.hooks
+
+    assert on_ranks(2, known) == [([True], [True, False])] * 2
+
+
 @dataclass(frozen=True)
 class AsksAlone(AnyCallback):
     """Runs on the main rank, and asks for what all ranks have to ask for."""

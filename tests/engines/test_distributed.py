@@ -51,24 +51,33 @@ def loader(n: int) -> DataLoader[tuple[Tensor, ...]]:
     return DataLoader(TensorDataset(torch.arange(n), torch.arange(n)), 4)
 
 
-def test_who_looks_at_data_on_one_rank_alone_waits_for_nobody_and_leaves_the_batch_under_way(
-    engine: TorchEngine,
-) -> None:
+def test_a_callback_that_looks_at_data_waits_for_nobody_and_leaves_the_batch_under_way(engine: TorchEngine) -> None:
     processes: Any = engine._processes
     train, valid = engine.split("train_dl", loader(8)), engine.split("valid_dl", loader(3))
     with engine.running():
         next(iter(train))
         together, under_way = processes.rounds, (engine.whole(2), engine.counted(2))
         assert together > 0
-        engine.alone("Shows.after_loss")
+        engine.in_hook(True)
         assert len(list(valid)) == 1
+        with engine.running():  # a fit in a hook
+            assert len(list(valid)) == 1
+            assert processes.rounds == together + 2
+        assert len(list(valid)) == 1
+        engine.in_hook(False)
+        assert processes.rounds == together + 2
+        assert (engine.whole(2), engine.counted(2)) == under_way == (4, 2)
+        assert len(list(valid)) == 1
+        assert processes.rounds == together + 4
+
+
+def test_who_runs_on_one_rank_alone_asks_for_no_collective(engine: TorchEngine) -> None:
+    with engine.running():
+        engine.alone("Shows.after_loss")
         with pytest.raises(EngineError, match=r"Shows.after_loss runs on the main rank alone"):
             engine.gather((1,))
         engine.alone("")
-        assert processes.rounds == together
-        assert (engine.whole(2), engine.counted(2)) == under_way == (4, 2)
-        assert len(list(valid)) == 1
-        assert processes.rounds == together + 2
+        assert engine.gather((1,)) == ((1,), (1,))
 
 
 def objective(net: nn.Module) -> Objective[Any, Any, Any]:

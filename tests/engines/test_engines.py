@@ -111,6 +111,13 @@ def test_a_callback_of_the_main_rank_runs_there_alone_and_decides_for_all(two: l
     assert all("main" in rank["main"]["outcome"] for rank in two)
 
 
+def test_a_callback_looks_at_a_batch_on_one_rank_alone_and_changes_nothing(two: list[dict[str, Any]]) -> None:
+    assert [rank["peeking"]["sizes"] for rank in two] == [[], [4] * 12 + [4] * 10]
+    for rank in two:
+        without, with_it = rank["peeking"]["weights"]
+        assert without == with_it
+
+
 def test_a_trace_is_written_once_and_leaves_shards_alone(two: list[dict[str, Any]]) -> None:
     for rank in two:
         assert rank["traced"] == 2 * [{"ended": "Completed", "steps": 6}]

@@ -37,6 +37,7 @@ class Rank(Alone):
         self._meeting = meeting
         self.who = ""
         self.rounds: list[str] = []
+        self.hooks: list[bool] = []
 
     @property
     def rank(self) -> int:
@@ -57,6 +58,9 @@ class Rank(Alone):
 
     def alone(self, who: str, /) -> None:
         self.who = who
+
+    def in_hook(self, begins: bool, /) -> None:
+        self.hooks.append(begins)
 
 
 class Alike(Rank):

@@ -44,7 +44,7 @@ class Group(Protocol):
 
     @property
     def compares(self) -> bool:
-        """Whether the ranks go over their data together now, and not one of them alone."""
+        """Whether the ranks go over their data together now, and no callback looks at it."""
         ...
 
     def gather(self, values: Sequence[int]) -> tuple[tuple[int, ...], ...]:
@@ -151,7 +151,8 @@ class Comparison:
                 f"{self.name} is not the same on all ranks: its {self.source} has drawn other samples on rank "
                 f"{_listed(others)} than on rank 0, {when}, so that some would be trained on twice and others never. "
                 f"Have it draw from a generator with the same seed on all ranks; of shuffle=True without a generator "
-                f"the engine sees to that itself."
+                f"the engine sees to that itself. Whoever looks at a batch of it does so on all ranks, or at one of "
+                f"another loader, since to draw one moves the generator on."
             )
 
 

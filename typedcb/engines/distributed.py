@@ -50,6 +50,7 @@ class DistributedEngine(ABC):
         self._whole = self.world_size
         self._scale = 1.0
         self._alone = ""
+        self._in_hook = False
         self._seed = int(self.exchange(str(torch.initial_seed()))[0])
 
     @property
@@ -69,8 +70,8 @@ class DistributedEngine(ABC):
 
     @property
     def compares(self) -> bool:
-        """Whether a fit or a validation is under way on it, and not a callback that runs on this rank alone."""
-        return here() is self and not self._alone
+        """Whether a fit or a validation is under way on it, and not one of its callbacks."""
+        return here() is self and not self._in_hook
 
     def counted(self, size: int) -> int:
         """How many of the samples of the batch under way this rank counts: all that it has, or none."""
@@ -117,6 +118,10 @@ class DistributedEngine(ABC):
         """From now on a collective is refused, since `who` runs on this rank alone; "" ends that."""
         self._alone = who
 
+    def in_hook(self, begins: bool, /) -> None:
+        """A hook begins, or ends: the batches that it draws are its own, which the others may draw or not."""
+        self._in_hook = begins
+
     def prepare(self, model: nn.Module, device: Device, /) -> torch.device:
         """Has all ranks begin with the weights of the first; the engine's own class does the rest."""
         with torch.no_grad():
@@ -159,7 +164,7 @@ class DistributedEngine(ABC):
         self._loaders += 1
 
         def note(own: int, size: int) -> None:
-            if not self._alone:  # who looks at data alone leaves the batch under way as it is
+            if not self._in_hook:  # a callback that looks at data leaves the batch under way as it is
                 self._note(own, size)
 
         return split(name, dl, self, self._seed + self._loaders, note)
@@ -256,6 +261,8 @@ class DistributedEngine(ABC):
     @contextmanager
     def running(self) -> Generator[None, None, None]:
         """What stands around a fit or a validation: `here()` is this engine, and an error of one rank ends all."""
+        around = self._own, self._whole, self._scale, self._in_hook  # of the hook that this one runs in, if any
+        self._in_hook = False
         with over(self):
             try:
                 yield
@@ -264,6 +271,8 @@ class DistributedEngine(ABC):
                 if found is error:
                     raise
                 raise found from error
+            finally:
+                self._own, self._whole, self._scale, self._in_hook = around
 
     def close(self) -> None:
         """Parts from the other processes; they have to come to the same end."""
