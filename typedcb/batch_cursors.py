@@ -33,7 +33,7 @@ class TrainCursor(Cursor[X, Y, P], Predicted[X, Y, P], WithLoss, BackwardDone):
         if self.stage != PREDICTED:
             self._check_stopped("loss")
         else:
-            self._loss = loss
+            self.value = loss
             self.stage = LOSS
             if self.hears_loss:
                 if not self.index:  # what a loss function gives does not change its shape from batch to batch
@@ -43,7 +43,7 @@ class TrainCursor(Cursor[X, Y, P], Predicted[X, Y, P], WithLoss, BackwardDone):
                 )
                 answer = fold(AFTER_LOSS, self.plan.after_loss, event)
                 if answer is not event:
-                    self._take_after_loss(answer)
+                    self.take_after_loss(answer)
         return self
 
     @override
@@ -52,9 +52,9 @@ class TrainCursor(Cursor[X, Y, P], Predicted[X, Y, P], WithLoss, BackwardDone):
             self._check_stopped("backward")
             return self
         try:
-            autograd.backward((self._loss,))  # as loss.backward() does, with one call less
+            autograd.backward((self.value,))  # as loss.backward() does, with one call less
         except Exception as error:
-            check_graph(self._loss, error)
+            check_graph(self.value, error)
             raise
         self.stage = BACKWARD
         if self.hears_backward:
@@ -92,7 +92,7 @@ class QuietTrainCursor(TrainCursor[X, Y, P]):
         if self.stage != PREDICTED:
             self._check_stopped("loss")
         else:
-            self._loss = loss
+            self.value = loss
             self.stage = LOSS
         return self
 
@@ -101,9 +101,9 @@ class QuietTrainCursor(TrainCursor[X, Y, P]):
         if self.stage != LOSS:
             return super().backward()
         try:
-            autograd.backward((self._loss,))
+            autograd.backward((self.value,))
         except Exception as error:
-            check_graph(self._loss, error)
+            check_graph(self.value, error)
             raise
         self.stage = BACKWARD
         return self
@@ -135,9 +135,9 @@ class EngineTrainCursor(TrainCursor[X, Y, P]):
         if self.stage != LOSS or self.plan.backward is None:
             return super().backward()
         try:
-            cancel = self.plan.backward(self._loss)
+            cancel = self.plan.backward(self.value)
         except Exception as error:
-            check_graph(self._loss, error)
+            check_graph(self.value, error)
             raise
         self.stage = BACKWARD
         if cancel is not None:
@@ -160,8 +160,8 @@ class ValidCursor(Cursor[X, Y, P], ValidPredicted[X, Y, P], Evaluated):
             self._check_stopped("loss")
         else:
             check_loss(loss)
-            self._loss = loss
+            self.value = loss
             self.stage = LOSS
             if self.hears_loss:
-                self._take_after_loss(fold(AFTER_LOSS, self.plan.after_loss, self._after_loss()))
+                self.take_after_loss(fold(AFTER_LOSS, self.plan.after_loss, self._after_loss()))
         return self

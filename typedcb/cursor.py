@@ -5,7 +5,7 @@ There is one cursor for each pass, and it always stands at the batch that is und
 
 from __future__ import annotations
 
-from typing import Generic, Optional, Union, cast
+from typing import Any, Generic, Optional, Union, cast
 
 import torch
 from torch import Tensor
@@ -48,7 +48,6 @@ class Cursor(Generic[X, Y, P]):
 
     __slots__ = (
         "_furthest",
-        "_loss",
         "cancel",
         "cancelled",
         "epoch",
@@ -65,6 +64,7 @@ class Cursor(Generic[X, Y, P]):
         "pred",
         "stage",
         "steps",
+        "value",
         "xb",
         "yb",
     )
@@ -77,6 +77,9 @@ class Cursor(Generic[X, Y, P]):
 
     pred: P
     """The prediction, as the callbacks left it; there once the model has been called."""
+
+    value: Tensor
+    """The loss, as the callbacks left it; there once it has been computed."""
 
     index: int
     """The batch's number in this pass over the data, from 0."""
@@ -123,7 +126,6 @@ class Cursor(Generic[X, Y, P]):
     hears_step: bool
     """Whether somebody listens to after_step."""
 
-    _loss: Tensor
     _furthest: int
 
     def __init__(
@@ -146,18 +148,18 @@ class Cursor(Generic[X, Y, P]):
         self.stage = ENDED
 
     @property
-    def value(self) -> Tensor:
-        """The loss, as the callbacks left it."""
-        return self._loss
-
-    @property
     def place(self) -> str:
         """Where it is in the fit, in words."""
         return f"epoch {self.epoch}, batch {self.index}, {self.phase}"
 
     def begin(self) -> None:
         """Fires begin_batch."""
-        answer = fold(hooks.BEGIN_BATCH, self.plan.begin_batch, self._begin_batch())
+        event: BeginBatch[X, Y] = BeginBatch(
+            self.phase, self.epoch, self.index, self.n_batches, self.steps, self.xb, self.yb
+        )
+        answer = fold(hooks.BEGIN_BATCH, self.plan.begin_batch, event)
+        if answer is event:
+            return
         if isinstance(answer, BeginBatch):
             self.xb, self.yb = answer.xb, answer.yb
         elif isinstance(answer, Cancel):
@@ -166,12 +168,12 @@ class Cursor(Generic[X, Y, P]):
     @property
     def last_loss(self) -> Optional[Tensor]:
         """The loss of the last batch of this pass that had one; None where none had."""
-        return getattr(self, "_loss", None)
+        return getattr(self, "value", None)
 
     def check_first_loss(self) -> None:
         """Refuses a loss that is no scalar, when nobody listened to it before."""
         if self.stage in (BACKWARD, STEPPED):
-            check_loss(self._loss)
+            check_loss(self.value)
 
     def end(self) -> None:
         """Marks the batch as over."""
@@ -194,7 +196,7 @@ class Cursor(Generic[X, Y, P]):
 
     def _tell_of_end(self, cancel: Optional[Cancel]) -> Optional[Cancel]:
         """Fires after_batch: whatever one callback answers or raises, those behind it hear of the end too."""
-        ended: AfterBatch[X, Y, P] = AfterBatch(self.reached())
+        ended: AfterBatch[X, Y, P] = AfterBatch(self._after_step() if self._furthest == STEPPED else self.reached())
         listeners = iter(self.plan.after_batch)
         try:
             while isinstance(answer := fold(hooks.AFTER_BATCH, listeners, ended), Cancel):
@@ -236,11 +238,11 @@ class Cursor(Generic[X, Y, P]):
         """The furthest event of a batch that is over, detached."""
         if self._furthest == BEGUN:
             return OnlyBegun(self.phase, self.epoch, self.index, self.n_batches, self.steps, self.xb, self.yb)
-        self.pred = _detached(self.pred)
         if self._furthest == PREDICTED:
+            self.pred = _detached(self.pred)
             return self._after_pred()
-        self._loss = _detached(self._loss)  # anything, in a batch that failed because it is no tensor
         if self._furthest == LOSS:
+            self._detach()
             return self._after_loss()
         return self._after_backward() if self._furthest == BACKWARD else self._after_step()
 
@@ -262,17 +264,17 @@ class Cursor(Generic[X, Y, P]):
         elif isinstance(answer, Cancel):
             self._stop(CANCELLED, answer)
 
-    def _take_after_loss(self, answer: Union[AfterLoss[X, Y, P], Cancel, Skipped[AfterLoss[X, Y, P]]]) -> None:
+    def take_after_loss(self, answer: Union[AfterLoss[X, Y, P], Cancel, Skipped[AfterLoss[X, Y, P]]]) -> None:
+        """Does what the callbacks asked for at after_loss."""
         if isinstance(answer, Skipped):
             self._stop(SKIPPED, None)
             answer = answer.event
         if isinstance(answer, Cancel):
             self._stop(CANCELLED, answer)
         else:
-            self._loss = answer.loss
+            self.value = answer.loss
 
     def _fire_after_backward(self) -> None:
-        self.pred, self._loss = _detached(self.pred), _detached(self._loss)
         answer = fold(hooks.AFTER_BACKWARD, self.plan.after_backward, self._after_backward())
         if isinstance(answer, Skipped):
             self._stop(SKIPPED, None)
@@ -281,11 +283,23 @@ class Cursor(Generic[X, Y, P]):
 
     def _fire_after_step(self) -> bool:
         """Fires after_step: whether the gradients are to be zeroed."""
-        self.pred, self._loss = _detached(self.pred), _detached(self._loss)
         answer = fold(hooks.AFTER_STEP, self.plan.after_step, self._after_step())
         if isinstance(answer, Cancel):
             self._stop(CANCELLED, answer)
         return not isinstance(answer, Skipped)
+
+    def _detach(self) -> None:
+        """Takes the prediction and the loss out of their graphs. What is detached already stays as it is."""
+        pred: object = self.pred
+        loss: object = self.value  # it may be no tensor: its batch has failed for that
+        if not (isinstance(pred, Tensor) and isinstance(loss, Tensor)):
+            self.pred, self.value = _detached(self.pred), _detached(self.value)
+            return
+        if pred.requires_grad:  # as _detached does it, with fewer calls
+            detached: Any = pred.detach()  # Any: it is what P is, and no type says so
+            self.pred = detached
+        if loss.requires_grad:
+            self.value = loss.detach()
 
     def _stop(self, stage: int, cancel: Optional[Cancel]) -> None:
         """Lets nothing more happen in this batch."""
@@ -303,26 +317,25 @@ class Cursor(Generic[X, Y, P]):
                 f"{call} is out of turn ({self.place}): a batch goes through pred, loss, backward and step, once each."
             )
 
-    def _begin_batch(self) -> BeginBatch[X, Y]:
-        return BeginBatch(self.phase, self.epoch, self.index, self.n_batches, self.steps, self.xb, self.yb)
-
     def _after_pred(self) -> AfterPred[X, Y, P]:
         return AfterPred(self.phase, self.epoch, self.index, self.n_batches, self.steps, self.xb, self.yb, self.pred)
 
     def _after_loss(self) -> AfterLoss[X, Y, P]:
         return AfterLoss(
-            self.phase, self.epoch, self.index, self.n_batches, self.steps, self.xb, self.yb, self.pred, self._loss
+            self.phase, self.epoch, self.index, self.n_batches, self.steps, self.xb, self.yb, self.pred, self.value
         )
 
     def _after_backward(self) -> AfterBackward[X, Y, P]:
+        self._detach()
         return AfterBackward(
-            self.phase, self.epoch, self.index, self.n_batches, self.steps, self.xb, self.yb, self.pred, self._loss
+            self.phase, self.epoch, self.index, self.n_batches, self.steps, self.xb, self.yb, self.pred, self.value
         )
 
     def _after_step(self) -> AfterStep[X, Y, P]:
+        self._detach()
         before = self.steps - 1
         return AfterStep(
-            self.phase, self.epoch, self.index, self.n_batches, before, self.xb, self.yb, self.pred, self._loss
+            self.phase, self.epoch, self.index, self.n_batches, before, self.xb, self.yb, self.pred, self.value
         )
 
 
@@ -334,8 +347,7 @@ def _detached(value: P) -> P:
     """
     alone: object = value
     if isinstance(alone, Tensor):  # the common case, without the walk
-        if not alone.requires_grad:  # it is detached, since an earlier event or from the begin
-            return value
-        detached: object = alone.detach()
-        return cast(P, detached)
+        detached: Any = alone.detach() if alone.requires_grad else alone  # Any: as in _detach
+        same: P = detached
+        return same
     return cast(P, pytree.tree_map_only(Tensor, torch.Tensor.detach, value))

@@ -204,7 +204,7 @@ class HostedCursor(Cursor[X, Y, P]):
             raise self._out_of_turn("lost")
         if not self.index:  # what a loss function gives does not change its shape from batch to batch
             check_loss(loss)
-        self._loss = loss
+        self.value = loss
         self.stage = LOSS
         if self.hears_loss:
             event = AfterLoss(  # as _after_loss makes it, with one call less
@@ -212,8 +212,8 @@ class HostedCursor(Cursor[X, Y, P]):
             )
             answer = fold(AFTER_LOSS, self.plan.after_loss, event)
             if answer is not event:
-                self._take_after_loss(answer)
-        return self._loss if self.stage == LOSS else loss
+                self.take_after_loss(answer)
+        return self.value if self.stage == LOSS else loss
 
     def backward_done(self) -> None:
         """Takes note that the gradients are there, and fires after_backward."""

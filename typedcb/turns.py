@@ -220,10 +220,10 @@ class TrainTurn(TurnCursor[X, Y, P], TurnPredicted[X, Y, P], TurnLoss, TurnBackw
             self._check_stopped("loss")
             return self
         check_loss(loss)
-        self._loss = loss
+        self.value = loss
         self.stage = LOSS
         if self.hears_loss:
-            self._take_after_loss(fold(AFTER_LOSS, self.plan.after_loss, self._after_loss()))
+            self.take_after_loss(fold(AFTER_LOSS, self.plan.after_loss, self._after_loss()))
         return self
 
     @override
@@ -236,11 +236,11 @@ class TrainTurn(TurnCursor[X, Y, P], TurnPredicted[X, Y, P], TurnLoss, TurnBackw
         before = marks(trained)
         try:
             if trained and self.plan.backward is not None:  # an engine's, over several processes
-                self.plan.backward(self._loss)
+                self.plan.backward(self.value)
             elif trained:
-                autograd.backward((self._loss,), inputs=trained)
+                autograd.backward((self.value,), inputs=trained)
         except Exception as error:
-            check_graph(self._loss, error)
+            check_graph(self.value, error)
             raise
         if not any(map(is_reached, trained, before)):
             raise self._reaches_nothing(trained)

@@ -88,6 +88,7 @@ class LightningCallbacks(Hosting[X, Y, P], L.Callback, Generic[X, Y, P]):
         self._settings: list[Callable[[], None]] = []
         self._epoch_runs: Optional[bool] = None
         self._valid_runs = False
+        self._cancelled_between = False  # by a validation between two batches
 
     @property
     @override
@@ -110,7 +111,7 @@ class LightningCallbacks(Hosting[X, Y, P], L.Callback, Generic[X, Y, P]):
     @override
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Fires begin_fit, and wraps what callbacks are to hear of."""
-        self._epoch_runs, self._valid_runs = None, False
+        self._epoch_runs, self._valid_runs, self._cancelled_between = None, False, False
         opt = trainer.optimizers[0]
         predicts = pl_module if self._forward is None else self._forward(pl_module)
         fit = self._begin(pl_module, opt, _n_epochs(trainer), trainer.current_epoch)
@@ -170,9 +171,12 @@ class LightningCallbacks(Hosting[X, Y, P], L.Callback, Generic[X, Y, P]):
         fit = self._fit or self._under_way()
         if self._epoch_runs is None and not fit.cancelled:  # taken up in the middle of an epoch
             self._epoch_runs = self._begin_train(fit, trainer)
-        if not self._epoch_runs or fit.cancelled:
+        if not self._epoch_runs or self._cancelled_between:
             raise StopIteration  # Lightning ends the epoch
-        self._begin_batch(fit, "on_train_batch_start", batch, batch_idx)
+        if "on_train_batch_start" not in self._told:  # the module's own begins batches
+            self._leave("on_train_batch_start")
+        elif self._module is not None:
+            self._module.begin_batch(fit, batch, batch_idx)
 
     @override
     def on_after_backward(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -237,7 +241,10 @@ class LightningCallbacks(Hosting[X, Y, P], L.Callback, Generic[X, Y, P]):
         if fit is not None:
             if not self._valid_runs or fit.cut_short:
                 raise StopIteration  # Lightning ends the validation
-            self._begin_batch(fit, "on_validation_batch_start", batch, batch_idx)
+            if "on_validation_batch_start" not in self._told:  # the module's own begins batches
+                self._leave("on_validation_batch_start")
+            elif self._module is not None:
+                self._module.begin_batch(fit, batch, batch_idx)
 
     @override
     def on_validation_batch_end(
@@ -266,6 +273,7 @@ class LightningCallbacks(Hosting[X, Y, P], L.Callback, Generic[X, Y, P]):
             if self._module is not None:
                 self._module.begin_pass(fit)
         if fit.cancelled:
+            self._cancelled_between = True
             self._take("on_train_batch_start")  # no more batches
 
     # ------------------------------------------------------------------------------------------------------ small parts
@@ -287,13 +295,6 @@ class LightningCallbacks(Hosting[X, Y, P], L.Callback, Generic[X, Y, P]):
         if runs and self._module is not None:
             self._module.begin_pass(fit)
         return runs
-
-    def _begin_batch(self, fit: Hosted[X, Y, P], hook: str, batch: object, index: int) -> None:
-        """Begins a batch in a hook of Lightning's, unless the module's own does that."""
-        if hook not in self._told:
-            self._leave(hook)
-        elif self._module is not None:
-            self._module.begin_batch(fit, batch, index)
 
     def _under_way(self) -> Hosted[X, Y, P]:
         if self._fit is None:

@@ -21,7 +21,7 @@ from ..errors import LoopError
 from ..events import P, X, Y
 from ..extras import require
 from ..hosted import Hosted, HostedCursor, heard
-from ..stages import BACKWARD, BEGUN, ENDED, LOSS, PREDICTED, SKIPPED
+from ..stages import BACKWARD, BEGUN, ENDED, LOSS, PREDICTED, SKIPPED, STEPPED
 from .hosting import BatchFormat
 
 require("lightning", extra="lightning")
@@ -113,12 +113,17 @@ class HostedModule(Generic[X, Y, P]):
             batch: The batch as Lightning has it.
             index: Its number as Lightning counts, afresh for each loader.
         """
-        xb, yb = self._given = self._split(batch)
-        cursor = self.cursor
-        if cursor is not None and cursor.phase == "valid":
+        cursor = self.cursor or fit.batch
+        if cursor.stage != ENDED:
+            fit.close_batch()
+        if cursor.phase == "valid":
             index = self._valid_index
             self._valid_index += 1
-        fit.begin_batch(index, xb, yb)
+        cursor.index = index
+        cursor.xb, cursor.yb = self._given = self._split(batch)
+        cursor.stage = BEGUN
+        if cursor.plan.begin_batch:
+            cursor.begin()
 
     def backward_done(self, optimizer: Optimizer) -> bool:
         """Fires after_backward: whether the optimizer is to step."""
@@ -169,12 +174,13 @@ class HostedModule(Generic[X, Y, P]):
 
     def _notes_backward(self, hook: Callable[..., object]) -> Callable[..., object]:
         """The module's hook after backward to which nobody listens: how far a batch has come is told at its end."""
+        own = self._unless_idle("on_after_backward", hook)
 
         def notes_backward() -> object:
             cursor = self.cursor
             if cursor is not None and cursor.stage == LOSS:
                 cursor.stage = BACKWARD
-            return hook()
+            return None if own is None else own()
 
         return notes_backward
 
@@ -300,6 +306,11 @@ class HostedModule(Generic[X, Y, P]):
             return
         if cursor.stage == LOSS:  # nobody has listened to backward
             cursor.stage = BACKWARD
+        if cursor.stage == BACKWARD and not cursor.hears_step:  # as `stepped` does it, with one call less
+            cursor.steps += 1
+            cursor.stage = STEPPED
+            self._keeps_gradients = False
+            return
         self._keeps_gradients = not cursor.stepped()
         if cursor.cancelled:
             self._see_to_end(cursor)

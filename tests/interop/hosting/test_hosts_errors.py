@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import pytest
 from driving import DRIVERS, Driver, driver
@@ -11,7 +12,7 @@ from five import TASK
 from recording import At, Recorder, raising
 from torch import Tensor, nn
 
-from typedcb import Completed, Failed
+from typedcb import AfterBatch, AfterStep, AnyCallback, Completed, Failed, LossEvent, OnlyBegun
 from typedcb.interop.hosting import Hosting
 
 
@@ -67,6 +68,30 @@ def test_an_error_in_the_model_ends_the_fit_with_its_place(name: str) -> None:
     assert notes(raised.value) == ["typedcb: in epoch 0, batch 0, valid"]
     assert told.hooks[-2:] == ["after_batch", "after_fit"]
     assert told.events[-1].outcome.error is raised.value
+
+
+@dataclass(frozen=True)
+class LossAndEnd(AnyCallback):
+    """Hears no more of a batch than its loss and its end, so that adapters take their shortest way."""
+
+    ended: Annotated[list[AfterBatch[object, object, object]], "what the test looks at"]
+
+    def after_loss(self, event: LossEvent) -> None: ...
+
+    def after_batch(self, event: AfterBatch[object, object, object]) -> None:
+        self.ended.append(event)
+
+
+@pytest.mark.parametrize("name", DRIVERS)
+def test_an_error_in_the_model_is_told_to_those_who_hear_little(name: str) -> None:
+    host, error = driver(name), Oops("in the model")
+    ended: list[AfterBatch[object, object, object]] = []
+    with pytest.raises(Oops, match="in the model") as raised:
+        run(host, host.hosting(LossAndEnd(ended)), model=lambda: Breaks(3, error))
+    assert notes(raised.value) == ["typedcb: in epoch 0, batch 2, train"]
+    assert len(ended) == 3
+    assert [type(event.reached) for event in ended] == [AfterStep, AfterStep, OnlyBegun]
+    assert [event.error for event in ended] == [None, None, raised.value]
 
 
 @pytest.mark.parametrize("name", DRIVERS)
