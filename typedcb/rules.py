@@ -180,6 +180,27 @@ def mutable_problem(kind: str, *, shared: bool, in_cell: bool = False) -> str:
     )
 
 
+_IN_CELL: Final[Mapping[str, str]] = {
+    "list": "a tuple, or write series() where it grows",
+    "deque": "a tuple, or write series() where it grows",
+    "dict": "a Mapping",
+    "set": "a frozenset",
+    "bytearray": "bytes",
+}
+
+
+def mutable_in_cell_problem(kind: str) -> str:
+    """What is wrong with a cell that is declared for values that change in place, whatever it holds at first.
+
+    Args:
+        kind: `list`, `dict`, `set` and the like.
+    """
+    return (
+        f"is a cell with {with_article(kind)}, which may change in place, for whoever has read it too: a cell is given "
+        f"a new value instead. Declare it as {_IN_CELL[kind]}."
+    )
+
+
 def mutable_initial_problem(initial: object) -> Optional[str]:
     """What is wrong with the initial value of a cell; None where nothing is.
 
@@ -268,7 +289,17 @@ def mutable_attributes(cls: type) -> Iterator[tuple[str, str]]:
         if issubclass(made, _MUTABLE_TYPES) and changes:
             yield name, mutable_problem(made.__name__, shared=True)
         elif kind is not None:
-            yield name, mutable_problem(kind.removeprefix(CELL_OF), shared=False, in_cell=kind.startswith(CELL_OF))
+            yield name, mutable_annotation_problem(kind)
+
+
+def mutable_annotation_problem(kind: str) -> str:
+    """What is wrong with a field that is annotated as what changes in place.
+
+    Args:
+        kind: What `mutable_annotation` says of it.
+    """
+    inner = kind.removeprefix(CELL_OF)
+    return mutable_problem(kind, shared=False) if inner == kind else mutable_in_cell_problem(inner)
 
 
 def _kind_made(value: object) -> Optional[str]:

@@ -184,6 +184,9 @@ def test_any_01_a_mutable_class_attribute_is_refused() -> None:
         ("set[int] | None", None, "is a set, which no reset"),
         (Cell[list[int]], None, "is a cell with a list"),
         ("Cell[dict[str, int]]", None, "is a cell with a dict"),
+        ("Cell[Optional[dict[str, int]]]", cell(None), "is a cell with a dict, .* Declare it as a Mapping"),
+        ("Cell[Optional[list[int]]]", cell(None), r"is a cell with a list, .* or write series\(\) where it grows"),
+        ("Cell[list[int]]", cell([0]), "is a cell with a list, whose initial value would change with it"),
         (Any, field(default_factory=list), "is a list, which no reset"),
         (Any, field(default_factory=dict[str, int]), "is a dict, which no reset"),
         ("list[float]", [], "is a list that all instances share"),
@@ -200,6 +203,7 @@ def test_any_01_so_is_a_mutable_field(annotation: Any, default: Any, words: str)
 def test_any_01_what_cannot_be_changed_or_is_meant_is_no_mutable_field() -> None:
     @dataclass(frozen=True)
     class C(AnyCallback):
+        best: Cell[Mapping[str, int] | None] = cell(None)
         names: tuple[str, ...] = ()
         labels: ClassVar[Mapping[str, int]] = {"cat": 0}
         table: Annotated[dict[str, int], "the caller's own"] = field(default_factory=dict)

@@ -8,10 +8,10 @@ from typing import Final, Iterator, Mapping, Optional
 from ..codes import MUTABLE_FIELD, NOT_FROZEN, SELF_ASSIGNMENT, UNKNOWN_SETTING
 from ..naming import setting_problem
 from ..rules import (
-    CELL_OF,
     frozen_problem,
     may_hold_anything,
     mutable_annotation,
+    mutable_annotation_problem,
     mutable_problem,
     order_problem,
     phases_problem,
@@ -159,7 +159,7 @@ def _field_problem(subject: Subject, item: ast.stmt) -> Optional[str]:
     if value is not None and changes and (kind := _made(subject, value)):
         return mutable_problem(kind, shared=True)
     if annotation is not None and (kind := mutable_annotation(annotation, subject.meaning)):
-        return mutable_problem(kind.removeprefix(CELL_OF), shared=False, in_cell=kind.startswith(CELL_OF))
+        return mutable_annotation_problem(kind)
     if isinstance(value, ast.Call):
         name = subject.meaning(value.func)
         if name in _STATES:
