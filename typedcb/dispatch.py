@@ -13,7 +13,8 @@ how a trace sees every turn, and why a loop without one pays nothing for it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Callable, Final, Generic, Iterable, Optional, Protocol, Sequence, TypeVar, Union, cast
+from operator import attrgetter
+from typing import TYPE_CHECKING, Callable, Generic, Iterable, Optional, Protocol, Sequence, TypeVar, Union, cast
 
 import attrs
 import msgspec
@@ -322,8 +323,8 @@ def _position(event: msgspec.Struct) -> str:
     return "".join(words) + (f", {fields['phase']}" if "phase" in fields else "")
 
 
-_IDENTITY: Final = ("phase", "epoch", "index", "step")
-"""What tells one batch from another."""
+_identity: Callable[[object], object] = attrgetter("phase", "epoch", "index", "step")
+"""What tells one batch from another, by its event."""
 
 
 def _replaced(spec: HookSpec, listener: Callable[[E], object], event: E, answer: object) -> E:
@@ -331,7 +332,7 @@ def _replaced(spec: HookSpec, listener: Callable[[E], object], event: E, answer:
     if not spec.replace or not _same_class(answer, event):
         raise _illegal(spec, listener, f"answered {_describe(answer)}")
     new = cast(E, answer)
-    if any(getattr(new, field) != getattr(event, field) for field in _IDENTITY):
+    if _identity(new) != _identity(event):
         raise HookError(
             f"{_name(listener)} answered an event of another batch ({_position(new).lstrip(', ')}, not "
             f"{_position(event).lstrip(', ')}): answer event.{spec.replace}(...) of the event that it was given."
