@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import nullcontext
+from functools import partial
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -620,3 +622,124 @@ def test_an_object_may_step_with_a_closure_of_its_own() -> None:
         out = batch.pred(model(batch.xb))
         out.loss(total(out.pred, out.yb)).backward().step(Closing())
     assert model.w.item() != 1
+
+
+# ----------------------------------------------------------------------------------------- scopes that are kept
+
+
+def test_a_scope_that_is_not_entered_is_refused() -> None:
+    loop = Loop[Any, Any, Any]()
+    with pytest.raises(LoopError, match=r"inside the block of with loop\.fit\(\.\.\.\) as fit"):
+        loop.fit(1).epochs()
+    for scope in (loop.validation().validate, loop.validation().predict):
+        with pytest.raises(LoopError, match=r"inside the block of with loop\.validation\(\) as scope"):
+            scope(pairs(1))
+
+
+def test_the_epochs_of_a_fit_are_gone_over_once() -> None:
+    recorder = Recorder()
+    with (
+        pytest.raises(LoopError, match="more of them are a fit of their own"),
+        Loop[Any, Any, Any]([recorder]).fit(1) as fit,
+    ):
+        for _ in fit.epochs():
+            pass
+        fit.epochs()
+    assert recorder.hooks == ["begin_fit", "begin_epoch", "after_epoch", "after_fit"]
+
+
+class Kept:
+    """What somebody keeps of an epoch, and uses later."""
+
+    def __init__(self, what: str, recorder: Recorder) -> None:
+        self._what = what
+        self._recorder = recorder
+        self._uses: list[Any] = []
+
+    def keep(self, epoch: Any) -> None:
+        if self._what == "the epoch":
+            self._uses = [lambda: next(epoch.train(pairs(2))), lambda: next(epoch.validate(pairs(2)))]
+            return
+        for one in (epoch.train(pairs(3)), epoch.validate(pairs(3))):
+            if self._what == "passes that have begun":
+                next(one)
+            self._uses.append(partial(next, one))
+
+    def use(self) -> None:
+        before = len(self._recorder.hooks)
+        for use in self._uses:
+            with pytest.raises(LoopError, match="epoch 0 has ended"):
+                use()
+        assert len(self._uses) == 2
+        assert len(self._recorder.hooks) == before
+
+
+@pytest.mark.parametrize("what", ["the epoch", "passes", "passes that have begun"])
+@pytest.mark.parametrize("until", ["the next epoch", "the end of the epochs", "the end of the fit"])
+def test_what_is_kept_of_an_epoch_that_has_ended_fires_nothing(what: str, until: str) -> None:
+    recorder = Recorder()
+    kept = Kept(what, recorder)
+    with Loop[Any, Any, Any]([recorder]).fit(2) as fit:
+        for epoch in fit.epochs():
+            if epoch.epoch == 0:
+                kept.keep(epoch)
+            elif until == "the next epoch":
+                kept.use()
+        if until == "the end of the epochs":
+            kept.use()
+    if until == "the end of the fit":
+        kept.use()
+    assert isinstance(fit.outcome, Completed)
+
+
+def test_in_what_is_left_of_a_cancelled_fit_there_is_nothing_to_go_over() -> None:
+    recorder = Recorder()
+    with Loop[Any, Any, Any]([recorder, At("after_batch", answering(CancelTrain()))]).fit(2) as fit:
+        for epoch in fit.epochs():
+            list(epoch.train(pairs(2)))
+        assert list(epoch.train(pairs(2))) == []
+        assert list(epoch.validate(pairs(2))) == []
+    assert isinstance(fit.outcome, Cancelled)
+
+
+def test_a_pass_may_be_gone_over_in_parts_with_a_validation_between() -> None:
+    recorder = Recorder()
+    with Loop[Any, Any, Any]([recorder]).fit(1) as fit:
+        for epoch in fit.epochs():
+            batches = epoch.train(pairs(3))
+            for _ in islice(batches, 1):
+                pass
+            for _ in epoch.validate(pairs(1)):
+                pass
+            for _ in batches:
+                pass
+    assert [(event.phase, event.index) for event in recorder.of("begin_batch")] == [
+        ("train", 0),
+        ("valid", 0),
+        ("train", 1),
+        ("train", 2),
+    ]
+
+
+def test_a_pass_that_is_kept_beyond_a_validation_of_its_own_fires_nothing() -> None:
+    recorder = Recorder()
+    with Loop[Any, Any, Any]([recorder]).validation() as scope:
+        passes = [scope.validate(pairs(2)), scope.predict(pairs(2)), scope.predict(pairs(2))]
+        next(passes[-1])
+    fired = len(recorder.hooks)
+    for one in passes:
+        with pytest.raises(LoopError, match=r"with loop\.validation\(\) as scope"):
+            next(one)
+    assert len(recorder.hooks) == fired
+
+
+def test_a_fit_in_a_generator_that_is_dropped_was_left_early_and_did_not_fail() -> None:
+    recorder = Recorder()
+    loop = Loop[Any, Any, Any]([recorder])
+    batches = batches_of(loop)
+    next(batches)
+    del batches
+    assert not loop.running
+    assert recorder.hooks[-3:] == ["after_batch", "after_cancel_train", "after_fit"]
+    assert recorder.of("after_batch")[0].error is None
+    assert isinstance(recorder.of("after_fit")[0].outcome, Cancelled)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING, Callable, Generic, Iterable, Iterator, Optional
 
-from typing_extensions import Self
+from typing_extensions import Self, override
 
 from . import hooks
 from .batches import TrainBatch, ValidBatch
@@ -63,6 +63,8 @@ class FitScope(Run[X, Y, P]):
         self._steps_before = 0 if resume is None else resume.position.steps
         self._next_epoch = start_epoch
         self._restored = resume is None
+        self._epochs: Optional[Iterator[EpochScope[X, Y, P]]] = None
+        self._epoch: Optional[EpochScope[X, Y, P]] = None
         self._all_epochs_ran = False
         self._stop_hearing: Optional[Callable[[], None]] = None
         self._outcome: Optional[FitOutcome] = None
@@ -82,6 +84,7 @@ class FitScope(Run[X, Y, P]):
         if self._outcome is not None:
             raise LoopError("this fit has ended: a new one is a new call of loop.fit.")
         self.plan = self._loop.start(self)
+        self._open = True
         self.restart_objectives(() if self._resume is None else self._resume.position.objective_steps)
         try:
             self._stop_hearing = hear_sigterm()
@@ -118,18 +121,52 @@ class FitScope(Run[X, Y, P]):
     def __exit__(
         self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
-        self._end(error)
+        self._end(None if isinstance(error, GeneratorExit) else error)  # a generator's body is left, as by a return
 
     def epochs(self) -> Iterator[EpochScope[X, Y, P]]:
-        """The epochs: begin_epoch and after_epoch fire around each."""
+        """The epochs: begin_epoch and after_epoch fire around each.
+
+        Raises:
+            LoopError: The fit has not been entered, has ended, or its epochs have been asked for before.
+        """
+        self._check_open("for epoch in fit.epochs()", "with loop.fit(...) as fit")
+        if self._epochs is not None:
+            raise LoopError("the epochs of a fit are gone over once: more of them are a fit of their own.")
+        self._epochs = self._gone_over()
+        return self._epochs
+
+    def _gone_over(self) -> Iterator[EpochScope[X, Y, P]]:
         for epoch in range(self.start_epoch, self.n_epochs):
             if self._over():
                 return
             begun_earlier = self._resume is not None
             if begun_earlier or self.begin_epoch(epoch):
-                yield EpochScope(self, epoch)
+                self._epoch = scope = EpochScope(self, epoch)
+                yield scope
                 self.end_epoch(epoch)
+                self._epoch = None
         self._all_epochs_ran = not self._over()
+
+    def check_epoch(self, epoch: EpochScope[X, Y, P]) -> None:
+        """Refuses a pass over data in an epoch that has ended.
+
+        Args:
+            epoch: The epoch.
+
+        Raises:
+            LoopError: It has ended.
+        """
+        if not (self.cancelled and self._open):  # in what is left of a cancelled fit there is nothing to go over
+            self._check_under_way(epoch.epoch)
+
+    @override
+    def _check_under_way(self, epoch: int) -> None:
+        if self._epoch is None or self._epoch.epoch != epoch:
+            raise LoopError(
+                f"epoch {epoch} has ended: its passes over data belong inside the body of its loop, for epoch in "
+                f"fit.epochs(). Of data without an end an epoch takes a part: epoch.train(islice(data, n)). A "
+                f"validation after the fit is with loop.validation() as scope."
+            )
 
     def begin_epoch(self, epoch: int) -> bool:
         """Resets the cells that are for an epoch, and fires begin_epoch: whether the epoch is to run."""
@@ -170,6 +207,7 @@ class FitScope(Run[X, Y, P]):
             self._tell(errors)
             self._outcome = self._outcome_of(errors)
         finally:
+            self._open, self._epoch = False, None
             if self._stop_hearing is not None:
                 self._stop_hearing()
             self._loop.stop()
@@ -203,7 +241,9 @@ class EpochScope(Generic[X, Y, P]):
 
         Raises:
             BatchError: The loader gave no batch, or one that is no pair.
+            LoopError: The epoch has ended.
         """
+        self._fit.check_epoch(self)
         return self._fit.train_pass(dl, self.epoch)
 
     def validate(self, dl: Iterable[tuple[X, Y]]) -> Iterator[ValidBatch[X, Y, P]]:
@@ -216,5 +256,7 @@ class EpochScope(Generic[X, Y, P]):
 
         Raises:
             BatchError: The loader gave no batch, or one that is no pair.
+            LoopError: The epoch has ended.
         """
+        self._fit.check_epoch(self)
         return self._fit.valid_pass(dl, self.epoch)

@@ -11,7 +11,7 @@ from .batches import TrainBatch, ValidBatch
 from .cursor import Cursor
 from .data import describe, length_of, release
 from .dispatch import Plan, Skipped, fold, interrupted_twice
-from .errors import place
+from .errors import LoopError, place
 from .events import AfterCancelEpoch, AfterValidate, BeginValidate, P, X, Y
 from .loading import check_count, checked
 from .outcomes import CancelEpoch, CancelTrain
@@ -40,6 +40,7 @@ class Run(Generic[X, Y, P]):
         self._resume: Optional[Resumption] = None
         self._steps_before = 0
         self._loop = loop
+        self._open = False
         self._cancel: Optional[CancelTrain] = None
 
     @property
@@ -57,6 +58,22 @@ class Run(Generic[X, Y, P]):
         objectives = self._loop.objectives
         for objective, taken in zip(objectives, steps or (0,) * len(objectives), strict=True):
             objective.restart(taken)
+
+    def _check_open(self, call: str, block: str) -> None:
+        """Refuses what belongs inside a scope that has not been entered, or has been left."""
+        if not self._open:
+            raise LoopError(f"{call} belongs inside the block of {block}: it has not been entered, or has been left.")
+
+    def _check_under_way(self, epoch: int) -> None:
+        """Refuses a batch of a pass that was kept beyond its scope.
+
+        Args:
+            epoch: The pass's epoch.
+
+        Raises:
+            LoopError: The scope has been left.
+        """
+        self._check_open("a pass over data", "with loop.validation() as scope")
 
     def note(self, answer: object) -> bool:
         """Takes note of a CancelTrain among the answers to an event: whether it was one."""
@@ -76,6 +93,7 @@ class Run(Generic[X, Y, P]):
         self.close_pass()
         if self.cancelled:
             return
+        self._check_under_way(epoch)
         if self._resumes_validation() or self.begin_validation(epoch):
             self._validating = epoch
             yield from self.valid_batches(dl, epoch)
@@ -95,6 +113,7 @@ class Run(Generic[X, Y, P]):
     def _batches(self, batch: B, dl: Iterable[tuple[X, Y]]) -> Iterator[B]:
         """Hands out the scope of one batch after the other; each batch ends when its body asks for the next."""
         cursor: Cursor[X, Y, P] = batch.cursor
+        self._check_under_way(cursor.epoch)
         self.cursor = cursor
         cursor.objectives = self._loop.objectives
         begins, ends = bool(cursor.plan.begin_batch), True
@@ -119,18 +138,18 @@ class Run(Generic[X, Y, P]):
                     if not cursor.index:  # what a loss function gives does not change its shape from batch to batch
                         cursor.check_first_loss()
                         ends = bool(cursor.plan.after_batch or cursor.objectives)
+                    by_others = cursor.stage == ENDED  # by another pass, or by the end of the epoch
                     self.close_batch()
                     if self._cancel is not None or self._cut_short is cursor:
                         return
+                    if by_others:
+                        self._check_under_way(cursor.epoch)
                     cursor.steps, self.cursor = self.steps, cursor  # a pass in the body may have taken its place
             cursor.stage = ENDED
             if resume is None:
                 check_count(cursor)
-        except GeneratorExit:  # the body was left by a break; whatever comes next ends the batch
-            raise
         except BaseException as error:
-            release(source)
-            place(error, _between(cursor))
+            _left(error, source, cursor)
             raise
 
     def _resumes_validation(self) -> bool:
@@ -189,6 +208,13 @@ class Run(Generic[X, Y, P]):
             error.add_note(f"typedcb: the batch was xb = {describe(cursor.xb)}, yb = {describe(cursor.yb)}")
         failed = [new for objective in cursor.objectives for new in objective.fail_turn(error)]
         return [error, *failed, *cursor.fail(error)]
+
+
+def _left(error: BaseException, source: Optional[Iterator[object]], cursor: Cursor[X, Y, P]) -> None:
+    """Lets go of the data of a pass that an error has ended, and says in the error where that was."""
+    if not isinstance(error, GeneratorExit):  # that is a break in the body: whatever comes next ends the batch
+        release(source)
+        place(error, _between(cursor))
 
 
 def _between(cursor: Cursor[X, Y, P]) -> str:

@@ -36,6 +36,7 @@ class ValidationScope(Run[X, Y, P]):
 
     def __enter__(self) -> Self:
         self.plan = self._loop.start()
+        self._open = True
         self.restart_objectives()
         return self
 
@@ -46,6 +47,7 @@ class ValidationScope(Run[X, Y, P]):
             errors = self._end_batch(error)
             self._tell(errors)
         finally:
+            self._open = False
             self._loop.stop()
         raise_all(errors, error)
 
@@ -57,7 +59,9 @@ class ValidationScope(Run[X, Y, P]):
 
         Raises:
             BatchError: The loader gave no batch, or one that is no pair.
+            LoopError: The scope has not been entered, or has been left.
         """
+        self._check_open("scope.validate(...)", "with loop.validation() as scope")
         return self.valid_pass(dl, self.epoch)
 
     def predict(self, dl: Iterable[tuple[X, Y]]) -> Iterator[ValidBatch[X, Y, P]]:
@@ -68,5 +72,7 @@ class ValidationScope(Run[X, Y, P]):
 
         Raises:
             BatchError: The loader gave no batch, or one that is no pair.
+            LoopError: The scope has not been entered, or has been left.
         """
+        self._check_open("scope.predict(...)", "with loop.validation() as scope")
         return self.valid_batches(dl, self.epoch)
