@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Callable, Optional
 
@@ -20,8 +21,9 @@ from torch.optim import SGD
 from torch.utils.data import DataLoader, TensorDataset
 
 from typedcb import AnyCallback, DataBunch, EngineError, Learner, Loop, Series, SkipStep, series
-from typedcb.callbacks import AvgStats
+from typedcb.callbacks import AvgStats, Checkpoint
 from typedcb.engines import AccelerateEngine
+from typedcb.engines.deepspeed import DeepSpeed
 
 XB = torch.randn(32, 4, generator=torch.Generator().manual_seed(1))
 YB = XB[:, :3].argmax(1)
@@ -151,21 +153,64 @@ def test_what_contradicts_what_callbacks_are_promised_is_refused(make: Make, kin
         AccelerateEngine(accelerator, processes=1)
 
 
-@pytest.mark.parametrize(
-    ("stage", "precision", "why"),
-    [(1, "no", "GradientClip would clip nothing"), (0, "bf16", "MixedPrecision callback")],
-)
-def test_deepspeed_is_refused_where_no_callback_would_find_the_gradients(
-    make: Make, stage: int, precision: str, why: str
-) -> None:
+def with_deepspeed(make: Make, stage: int, config: dict[str, Any]) -> Accelerator:
+    """An Accelerator that says of itself that it does DeepSpeed, which need not be installed."""
     accelerator = make()._accelerator
-    config = {precision: {"enabled": True}}
+    plugin = SimpleNamespace(zero_stage=stage, selected=True, deepspeed_config=config, is_auto=lambda name: True)
     accelerator.state.distributed_type = DistributedType.DEEPSPEED
-    accelerator.state.deepspeed_plugins = {
-        "only": SimpleNamespace(zero_stage=stage, selected=True, deepspeed_config=config)
-    }
+    accelerator.state.deepspeed_plugins = {"only": plugin}
+    return accelerator
+
+
+@pytest.mark.parametrize(
+    ("stage", "config", "why"),
+    [
+        (0, {"bf16": {"enabled": True}}, r"turns the model itself into bf16: .* a MixedPrecision callback"),
+        (2, {"fp16": {"enabled": True}}, r"turns the model itself into fp16"),
+        (2, {"torch_autocast": {"enabled": True}}, r"torch_autocast knows nothing of validations: .* MixedPrecision"),
+        (3, {}, r"stage 3 leaves the model without weights .*TorchEngine\(FSDP\(\)\)"),
+        (2, {"zero_optimization": {"offload_optimizer": {"device": "cpu"}}}, r"offload_optimizer on cpu"),
+    ],
+)
+def test_deepspeed_is_refused_where_callbacks_or_checkpoints_would_be_wrong(
+    make: Make, stage: int, config: dict[str, Any], why: str
+) -> None:
     with pytest.raises(EngineError, match=why):
-        AccelerateEngine(accelerator, processes=1)
+        AccelerateEngine(with_deepspeed(make, stage, config), processes=1)
+
+
+def test_accelerates_clipping_by_deepspeed_which_nobody_has_asked_for_is_taken_back(make: Make) -> None:
+    config: dict[str, Any] = {"gradient_clipping": "auto", "train_micro_batch_size_per_gpu": "auto"}
+    AccelerateEngine(with_deepspeed(make, 2, config), processes=1)
+    assert config["gradient_clipping"] == 0.0
+
+
+def test_a_checkpoint_of_what_an_error_has_left_is_refused_where_zero_has_it_in_parts(
+    make: Make, tmp_path: Path
+) -> None:
+    accelerator = with_deepspeed(make, 2, {})
+    deepspeed = DeepSpeed(accelerator)
+    learn: Any = fitted(None)[0]
+    saves = Checkpoint(learn, tmp_path, at_end=True)
+    deepspeed.check([saves], show=False)  # one process has all of it
+    accelerator.state._shared_state["num_processes"] = 2
+    with pytest.raises(EngineError, match=r"Checkpoint\(at_end=True\) saves what an error has left"):
+        deepspeed.check([saves], show=False)
+
+
+@pytest.mark.parametrize(
+    ("opt_func", "dtype", "why"),
+    [
+        (torch.optim.Adafactor, torch.float32, "Adafactor looks at the shape of each parameter"),
+        (torch.optim.AdamW, torch.bfloat16, "a parameter is in bfloat16, and ZeRO is run in float32"),
+    ],
+)
+def test_zero_is_refused_for_an_optimizer_that_it_would_make_something_else_of(
+    make: Make, opt_func: Any, dtype: torch.dtype, why: str
+) -> None:
+    model = nn.Linear(4, 3, dtype=dtype)
+    with pytest.raises(EngineError, match=why):
+        DeepSpeed(with_deepspeed(make, 1, {})).prepared(model, opt_func(model.parameters()))
 
 
 def test_another_number_of_processes_than_was_asked_for_is_refused(make: Make) -> None:

@@ -27,7 +27,7 @@ from ..events import P, X, Y
 from ..extras import require
 from ..optimizer import Steps
 from ..outcomes import CancelBatch
-from .deepspeed import DeepSpeed, check_deepspeed
+from .deepspeed import DeepSpeed
 from .distributed import DistributedEngine
 from .processes import Processes
 
@@ -107,7 +107,8 @@ class AccelerateEngine(DistributedEngine):
         trained = tuple(parameter.requires_grad for parameter in model.parameters())
         if not any(trained):
             return model
-        if self._wrapped is None or self._model is not model or trained != self._trained:
+        other = self._deepspeed is not None and not self._deepspeed.steps_by(self._known_opt())
+        if other or self._wrapped is None or self._model is not model or trained != self._trained:
             if self._deepspeed is None:
                 self._wrapped = self._accelerator.prepare_model(model)
             else:
@@ -148,7 +149,7 @@ class AccelerateEngine(DistributedEngine):
             EngineError: They are not, or one answers what accelerate cannot do.
         """
         if self._deepspeed is not None:
-            check_deepspeed(callbacks)
+            self._deepspeed.check(callbacks, show=bool(plan.train.after_backward or plan.train.after_step))
         return super().planned(plan, callbacks)
 
     @override
