@@ -12,6 +12,7 @@ skorch's callbacks see neither the prediction nor the loss before a batch is ove
 from __future__ import annotations
 
 import copy
+import dis
 from typing import Any, Final, Generic, Iterable, Optional, Sequence
 
 import torch
@@ -19,6 +20,7 @@ import torch.distributed
 from torch import Tensor, autograd
 from typing_extensions import Self, TypeIs, override
 
+from ..callback import is_callback
 from ..data import length_of
 from ..errors import CallbackError, LoopError
 from ..events import P, X, Y
@@ -39,6 +41,9 @@ from skorch.utils import TeeGenerator, to_tensor  # noqa: E402
 
 _UNDER_WAY: Final = "_typedcb_under_way"
 """The attribute of a net that holds what hosts the callbacks of its fit under way."""
+
+_ANEW: Final = "_typedcb_anew"
+"""The attribute of a net that says, while it is in `fit`, whether its module was made anew for that."""
 
 _NOT_TYPED: Final = "class Net(TypedNet, NeuralNetClassifier), say, with TypedNet first"
 
@@ -82,6 +87,7 @@ class SkorchCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
         self.on_mismatch = on_mismatch
         self._epoch = 0
         self._epoch_runs = False
+        self._passes_over = False
         self._index = 0
 
     @override
@@ -96,6 +102,31 @@ class SkorchCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
     def get_params(self, deep: bool = True) -> dict[str, Any]:  # Any: as scikit-learn has it
         """The arguments that it was made with."""
         return {"callbacks": self.callbacks, "on_mismatch": self.on_mismatch}
+
+    @override
+    def set_params(self, **params: Any) -> Self:  # Any: as scikit-learn has it
+        """Takes other callbacks, of `net.set_params(callbacks__SkorchCallbacks__callbacks=[...])` say.
+
+        Args:
+            **params: The arguments that it was made with; skorch hands them over again whenever a net is initialized.
+        """
+        given = {**self.get_params(), **params}
+        if any(given[name] is not value for name, value in self.get_params().items() if name in params):
+            type(self).__init__(self, given["callbacks"], given["on_mismatch"])
+        super().set_params(**params)
+        return self
+
+    @override
+    def state_dict(self) -> dict[str, object]:
+        """The cells, and how far the fit is: a string, and tensors by name.
+
+        What is saved as an epoch ends is of an epoch that has ended: after_epoch fires before.
+
+        Raises:
+            StateError: A cell holds what no checkpoint can hold.
+        """
+        self._end_this_epoch()
+        return super().state_dict()
 
     def __sklearn_clone__(self) -> Self:
         """A copy with callbacks of its own, which know each other as these do; scikit-learn would copy each alone."""
@@ -116,6 +147,7 @@ class SkorchCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
         """Fires begin_epoch."""
         fit = self._fit
         if fit is not None:
+            self._passes_over = False
             self._epoch_runs = fit.begin_epoch(self._epoch)
             if fit.cancelled:
                 raise _Cancelled
@@ -137,24 +169,33 @@ class SkorchCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
     @override
     def on_epoch_end(self, net: NeuralNet, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
         """Fires after_epoch."""
-        fit, epoch = self._fit, self._epoch
-        self._epoch = epoch + 1
+        fit = self._fit
         if fit is not None:
-            if self._epoch_runs:
-                self._end_epoch(epoch)
+            self._end_this_epoch()
+            self._epoch += 1
             if fit.cancelled:
                 raise _Cancelled
 
+    def _end_this_epoch(self) -> None:
+        """Fires after_epoch, where the epoch's passes are over and it has not been told."""
+        if self._passes_over and self._epoch_runs:
+            self._passes_over = self._epoch_runs = False
+            self._end_epoch(self._epoch)
+
     # ----------------------------------------------------------------------------------------- what the mixin asks for
 
-    def begin(self, net: TypedNet, n_epochs: int) -> bool:
+    def begin(self, net: TypedNet, n_epochs: int, *, anew: bool = False) -> bool:
         """Begins a fit: whether it is to run.
 
         Args:
             net: The net, initialized.
             n_epochs: How many epochs are to run, after those that a loaded state has had.
+            anew: Whether the module was made anew for it, so that nothing that was loaded belongs to it.
         """
         _check_net(net)
+        self._passes_over = self._epoch_runs = False
+        if anew:
+            self._waiting = None
         several = torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1
         self._hosted_by(SKORCH_SEVERAL if several else SKORCH)
         self._epoch = self._epochs_waiting()
@@ -163,6 +204,15 @@ class SkorchCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
     def end(self, error: Optional[BaseException] = None) -> None:
         """Ends the fit, if one is under way."""
         self._end(error)
+
+    def stop(self) -> None:
+        """Ends the fit, which one of skorch's own callbacks has stopped."""
+        try:
+            self._end_this_epoch()
+        except BaseException as error:
+            self._end(error)
+            raise
+        self._end(early="one of skorch's callbacks stopped it")
 
     @property
     def fit(self) -> Optional[Hosted[X, Y, P]]:
@@ -193,6 +243,10 @@ class SkorchCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
             raise _Cancelled
         return not fit.cut_short
 
+    def passes_over(self) -> None:
+        """Takes note that the epoch has no more passes over the data."""
+        self._passes_over = True
+
     def end_pass(self) -> None:
         """Ends a pass over the data."""
         fit = self._under_way()
@@ -218,6 +272,55 @@ class TypedNet(NeuralNet):
     """
 
     @override
+    def fit(self, X: Any, y: Any = None, **fit_params: Any) -> Self:  # Any: skorch's own
+        """Fits as skorch does; without `warm_start` the fit begins anew, also for cells that were loaded.
+
+        Args:
+            X: The inputs, or a dataset.
+            y: The targets.
+            **fit_params: What goes to the module's forward.
+        """
+        vars(self)[_ANEW] = not (self.warm_start and self.initialized_)
+        try:
+            super().fit(X, y, **fit_params)
+        finally:
+            del vars(self)[_ANEW]
+        return self
+
+    @override
+    def initialize_callbacks(self) -> Self:
+        """Initializes the callbacks as skorch does.
+
+        Raises:
+            CallbackError: A typed one is among them as it is.
+        """
+        for given in self.callbacks if isinstance(self.callbacks, (list, tuple)) else ():
+            callback: object = given[1] if isinstance(given, tuple) and len(given) == 2 else given
+            if is_callback(callback):
+                raise CallbackError(
+                    f"{type(callback).__name__} is a typed callback, and skorch has callbacks of its own: host it, by "
+                    f"callbacks=[host({type(callback).__name__}(...))], of typedcb.interop.skorch."
+                )
+        super().initialize_callbacks()
+        return self
+
+    @override
+    def notify(self, method_name: str, **cb_kwargs: Any) -> None:  # Any: skorch's own
+        """Tells all callbacks; of no validation data as an epoch ends in which no batch of them was validated.
+
+        skorch's scores are computed from what was predicted in the epoch's validation, and would fail without it.
+
+        Args:
+            method_name: The callbacks' method.
+            **cb_kwargs: What goes to it.
+        """
+        if method_name == "on_epoch_end" and self._hosting is not None:
+            for prefix in ("train", "valid"):
+                if not any(f"{prefix}_batch_size" in batch for batch in self.history[-1]["batches"]):
+                    cb_kwargs[f"dataset_{prefix}"] = None
+        super().notify(method_name, **cb_kwargs)
+
+    @override
     def fit_loop(
         self, X: Any, y: Any = None, epochs: Optional[int] = None, **fit_params: Any
     ) -> Self:  # Any: skorch's own
@@ -234,11 +337,16 @@ class TypedNet(NeuralNet):
             super().fit_loop(X, y, epochs, **fit_params)
             return self
         vars(self)[_UNDER_WAY] = hosting  # its own look-up in each batch would cost more than all else here
+        n_epochs = self.max_epochs if epochs is None else epochs
         try:
-            if hosting.begin(self, self.max_epochs if epochs is None else epochs):
+            if hosting.begin(self, n_epochs, anew=vars(self).get(_ANEW, False)):
+                self._zero_grad_optimizer()  # what was left of an earlier fit, which skorch drops before the first step
                 super().fit_loop(X, y, epochs, **fit_params)
         except _Cancelled:
             pass
+        except KeyboardInterrupt as stop:
+            hosting.stop() if _by_a_callback(stop) else hosting.end(stop)
+            raise
         except BaseException as error:
             hosting.end(error)
             raise
@@ -264,8 +372,21 @@ class TypedNet(NeuralNet):
         if hosting is None:
             super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
             return
-        if iterator is None or not hosting.begin_pass(training, length_of(iterator)):
-            return
+        if iterator is not None and hosting.begin_pass(training, length_of(iterator)):
+            self._run_pass(hosting, iterator, training, prefix, step_fn, fit_params)
+        if not training:
+            hosting.passes_over()
+
+    def _run_pass(
+        self,
+        hosting: SkorchCallbacks[Any, Any, Any],
+        iterator: Iterable[Any],
+        training: bool,
+        prefix: str,
+        step_fn: Any,
+        fit_params: dict[str, Any],
+    ) -> None:
+        """Runs the batches of a pass that has begun, and ends it."""
         batch_count = 0
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
@@ -351,7 +472,8 @@ class TypedNet(NeuralNet):
     @override
     def __getstate__(self) -> dict[str, Any]:  # Any: skorch's own
         state: dict[str, Any] = super().__getstate__()
-        state.pop(_UNDER_WAY, None)  # a copy is in no fit
+        for name in (_UNDER_WAY, _ANEW):  # a copy is in no fit
+            state.pop(name, None)
         return state
 
     @property
@@ -368,6 +490,17 @@ class TypedNet(NeuralNet):
                 "this net has several host(...): put all typed callbacks into one, so that they know each other."
             )
         return found[0] if found else None
+
+
+def _by_a_callback(stop: KeyboardInterrupt) -> bool:
+    """Whether one of skorch's callbacks has raised it, which is how they stop a fit; and not the user's Ctrl-C."""
+    place = stop.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    if place is None or not isinstance(place.tb_frame.f_locals.get("self"), Callback):
+        return False
+    # Ctrl-C comes between two instructions of whatever runs, and is raised by none of them
+    return dis.opname[place.tb_frame.f_code.co_code[place.tb_lasti]] == "RAISE_VARARGS"
 
 
 def _is_ours(callback: Callback) -> TypeIs[SkorchCallbacks[Any, Any, Any]]:

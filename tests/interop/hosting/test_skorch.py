@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,11 +12,21 @@ import torch
 from driving import driver
 from driving_skorch import net_of
 from five import TASK
-from recording import At, Recorder, answering
+from recording import At, Recorder, answering, raising
 from torch import nn
 from torch.optim import LBFGS
 
-from typedcb import CallbackError, CancelBatch, CancelEpoch, Cancelled, CancelTrain, Completed, LoopError
+from typedcb import (
+    CallbackError,
+    CancelBatch,
+    CancelEpoch,
+    Cancelled,
+    CancelTrain,
+    Completed,
+    Failed,
+    LoopError,
+    SkipValidate,
+)
 from typedcb.callbacks import AvgStats, EarlyStopping, SmoothLoss
 
 X = torch.zeros(1)
@@ -192,3 +204,134 @@ def test_over_several_processes_what_one_would_decide_alone_is_refused(monkeypat
     stats = AvgStats()
     with pytest.raises(CallbackError, match=r"EarlyStopping\.after_epoch may answer CancelTrain.*several processes"):
         net_of(TASK, host(stats, EarlyStopping(stats.valid_loss, mode="min", patience=1))).fit(X, X)
+
+
+# ---------------------------------------------------------------------------------------- beside skorch's own callbacks
+
+
+def classifier(*callbacks: Any, mixin: bool = True, **options: Any) -> Any:
+    """A net with skorch's scores, losses and accuracy, of its own data."""
+    from skorch import NeuralNetClassifier  # noqa: PLC0415
+
+    kind: Any = type("Net", (typed().__bases__[0], NeuralNetClassifier), {}) if mixin else NeuralNetClassifier
+    torch.manual_seed(3)
+    settings: dict[str, Any] = {
+        "criterion": nn.CrossEntropyLoss, "max_epochs": 3, "lr": 0.1, "batch_size": 8, "verbose": 0,
+        "callbacks": list(callbacks),
+    }  # fmt: skip
+    return kind(nn.Linear(4, 3), **{**settings, **options})
+
+
+SAMPLES = torch.randn(60, 4, generator=torch.Generator().manual_seed(5)).numpy()
+CLASSES = torch.arange(60).remainder(3).numpy()
+
+
+@pytest.mark.parametrize(
+    ("hook", "answer", "place"),
+    [
+        ("begin_epoch", CancelEpoch(), {"epoch": 1}),
+        ("begin_validate", SkipValidate(), {"epoch": 1}),
+        ("begin_batch", CancelBatch(), {"epoch": 1, "phase": "valid"}),
+        ("begin_batch", CancelEpoch(), {"epoch": 1, "phase": "valid"}),
+    ],
+)
+def test_a_classifier_scores_no_epoch_in_which_nothing_was_validated(hook: str, answer: object, place: Any) -> None:
+    hosting = host(At(hook, answering(answer), **place))
+    net = classifier(hosting).fit(SAMPLES, CLASSES)
+    assert ["valid_acc" in row for row in net.history] == [True, False, True]
+    assert isinstance(hosting.outcome, Completed)
+
+
+def test_a_classifier_scores_what_was_validated_where_some_of_it_was_cancelled() -> None:
+    net = classifier(host(At("begin_batch", answering(CancelBatch()), phase="valid", index=0))).fit(SAMPLES, CLASSES)
+    assert all("valid_acc" in row and "valid_loss" in row for row in net.history)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_fit_that_skorchs_early_stopping_stops_is_cancelled_after_its_whole_epoch(first: bool) -> None:
+    hosting = host(told := Recorder(), stats := AvgStats())
+    from skorch.callbacks import EarlyStopping as Theirs  # noqa: PLC0415
+
+    stops = Theirs(patience=1, threshold=10.0)
+    net = classifier(*([stops, hosting] if first else [hosting, stops])).fit(SAMPLES, CLASSES)
+    assert len(net.history) == 2
+    assert [event.epoch for event in told.of("after_epoch")] == [0, 1]
+    assert told.hooks[-3:] == ["after_epoch", "after_cancel_train", "after_fit"]
+    assert isinstance(hosting.outcome, Cancelled)
+    assert "skorch's callbacks stopped it" in hosting.outcome.cancel.reason
+    assert stats.valid_loss.value == pytest.approx(net.history[-1]["valid_loss"])
+
+
+def test_what_goes_wrong_at_the_end_of_an_epoch_that_skorch_stops_is_raised() -> None:
+    hosting = host(At("after_epoch", raising(ValueError("oops")), epoch=1))
+    from skorch.callbacks import EarlyStopping as Theirs  # noqa: PLC0415
+
+    with pytest.raises(ValueError, match="oops"):
+        classifier(Theirs(patience=1, threshold=10.0), hosting).fit(SAMPLES, CLASSES)
+    assert isinstance(hosting.outcome, Failed)
+
+
+def test_ctrl_c_in_one_of_skorchs_callbacks_is_ctrl_c() -> None:
+    import signal  # noqa: PLC0415
+
+    from skorch.callbacks import Callback  # noqa: PLC0415
+
+    hosting = host(SmoothLoss())
+    interrupts = type("Interrupts", (Callback,), {"on_batch_end": lambda self, net, **_: signal.raise_signal(2)})()
+    classifier(interrupts, hosting).fit(SAMPLES, CLASSES)
+    assert isinstance(hosting.outcome, Failed)
+    assert isinstance(hosting.outcome.error, KeyboardInterrupt)
+
+
+def test_gradients_that_were_left_before_a_fit_are_dropped_as_skorch_drops_them() -> None:
+    weights: list[Any] = []
+    for callbacks in ([], [host(SmoothLoss())]):
+        net = classifier(*callbacks, mixin=bool(callbacks)).initialize()
+        net.module_(torch.ones(2, 4)).sum().backward()
+        net.partial_fit(SAMPLES, CLASSES)
+        weights.append([weight.tolist() for weight in net.module_.parameters()])
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_net_that_is_pickled_as_an_epoch_ends_has_ended_it(
+    first: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosting = host(stats := AvgStats())
+    from skorch.callbacks import Checkpoint  # noqa: PLC0415
+
+    saves = Checkpoint(
+        monitor=None, dirname=tmp_path, f_pickle="{last_epoch[epoch]}.pkl", f_params=None, f_optimizer=None,
+        f_criterion=None, f_history=None,
+    )  # fmt: skip
+    net = classifier(*([saves, hosting] if first else [hosting, saves]))
+    monkeypatch.setitem(globals(), "Net", type(net))  # where a pickle looks for it
+    net.fit(SAMPLES, CLASSES)
+    again = pickle.loads((tmp_path / "2.pkl").read_bytes())
+    [theirs] = [callback for callback in again.callbacks if type(callback) is type(hosting)]
+    again.max_epochs = 1
+    again.partial_fit(SAMPLES, CLASSES)
+    assert theirs._last.start_epoch == 2
+    assert theirs.get(AvgStats).row == stats.row
+
+
+def test_a_fit_of_a_net_that_is_made_anew_begins_anew() -> None:
+    hosting = host(told := Recorder(), SmoothLoss())
+    net_of(TASK, first := host(SmoothLoss())).fit(X, X)
+    net = net_of(TASK, hosting)
+    hosting.load_state_dict(first.state_dict())
+    net.fit(X, X)
+    assert [event.start_epoch for event in told.of("begin_fit")] == [0]
+
+
+def test_callbacks_that_are_set_as_a_parameter_take_the_place_of_those_that_were_there() -> None:
+    net = net_of(TASK, ("typed", host(before := Recorder())))
+    net.set_params(callbacks__typed__callbacks=(now := Recorder(),))
+    net.fit(X, X)
+    assert before.hooks == []
+    assert now.hooks[-1] == "after_fit"
+
+
+def test_a_typed_callback_that_is_not_hosted_is_refused_with_the_way_out() -> None:
+    with pytest.raises(CallbackError, match=r"SmoothLoss is a typed callback.*callbacks=\[host\(SmoothLoss"):
+        net_of(TASK, SmoothLoss()).initialize()
