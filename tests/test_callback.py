@@ -256,6 +256,28 @@ def test_an_init_of_ones_own_may_have_a_helper_make_the_fields() -> None:
     assert Every(10).n == 10
 
 
+put_from_outside = object.__setattr__
+
+
+def test_an_init_of_ones_own_may_make_the_fields_by_an_alias() -> None:
+    @dataclass(frozen=True)
+    class Every(AnyCallback):
+        n: int
+        put = object.__setattr__
+
+        def __init__(self, n: int) -> None:
+            self.put("n", n)
+
+    @dataclass(frozen=True)
+    class EveryOther(AnyCallback):
+        n: int
+
+        def __init__(self, n: int) -> None:
+            put_from_outside(self, "n", 2 * n)
+
+    assert (Every(10).n, EveryOther(10).n) == (10, 20)
+
+
 def test_an_init_of_a_base_behind_the_dataclass_is_none_of_its_own() -> None:
     class Named:
         def __init__(self) -> None:

@@ -102,9 +102,17 @@ def _init_problem(cls: type, function: FunctionType) -> Optional[str]:
     if "__attrs_attrs__" in vars(cls) or "__dataclass_params__" in vars(cls):
         return None  # with slots the class is made a second time, now with the library's own
     mentions = _mentioned(function.__code__)
-    helpers = (vars(cls).get(name) or function.__globals__.get(name) for name in mentions)
-    of_helpers = (_mentioned(helper.__code__) for helper in helpers if isinstance(helper, FunctionType))
-    return init_problem(_fields_to_make(cls), mentions.union(*of_helpers))
+    around: Mapping[str, object] = {**function.__globals__, **vars(cls)}
+    behind = (_behind_name(around[name]) for name in mentions if name in around)
+    return init_problem(_fields_to_make(cls), mentions.union(*behind))
+
+
+def _behind_name(value: object) -> frozenset[str]:
+    """What a helper mentions; of anything else its own name: with `put = object.__setattr__` that is `__setattr__`."""
+    if isinstance(value, FunctionType):
+        return _mentioned(value.__code__)
+    name: object = getattr(value, "__name__", None)
+    return frozenset({name}) if isinstance(name, str) else frozenset()
 
 
 def _set_up_problem(cls: type, name: str, function: FunctionType) -> Optional[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from functools import partial
-from typing import Final, Iterable, Iterator, Optional
+from typing import Final, Iterable, Iterator, Optional, Union
 
 from ..codes import DEFINED_TWICE, MISPLACED_HOOK, NO_SUPER, OWN_INIT, UNFILLED, UNKNOWN_HOOK
 from ..hooks import HOOKS
@@ -134,14 +134,22 @@ def own_init(subject: Subject) -> Iterator[Finding]:
     for method in subject.methods:
         if method.name == "__init__" and not subject.is_mixin and not _makes_none(subject):
             mentions = {
-                node.id if isinstance(node, ast.Name) else node.attr
+                name
                 for frame in subject.frames(method)
                 for node in ast.walk(frame.method)
                 if isinstance(node, (ast.Name, ast.Attribute))
+                for name in _names(subject, node)
             }
             problem = init_problem(_fields(subject), mentions)
             if problem:
                 yield finding(method, OWN_INIT, f"{subject.name}.__init__ {problem}")
+
+
+def _names(subject: Subject, node: Union[ast.Name, ast.Attribute]) -> tuple[str, str]:
+    """A name, and the name of what it stands for: `put = object.__setattr__` may be in the class, or in its module."""
+    if isinstance(node, ast.Name):
+        return node.id, subject.meaning(node).rpartition(".")[2]
+    return node.attr, dotted(subject.class_value(node.attr)).rpartition(".")[2]
 
 
 def _makes_none(subject: Subject) -> bool:

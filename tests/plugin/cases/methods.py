@@ -127,6 +127,28 @@ class MakesThem(AnyCallback):
 
 
 @dataclass(frozen=True)
+class MakesThemByAnAlias(AnyCallback):
+    every: int
+    names: tuple[str, ...]
+    put = object.__setattr__
+
+    def __init__(self, every: int) -> None:
+        self.put("every", every)
+        self.put("names", ())
+
+
+put_from_outside = object.__setattr__
+
+
+@dataclass(frozen=True)
+class MakesThemByAnAliasOutside(AnyCallback):
+    every: int
+
+    def __init__(self, every: int) -> None:
+        put_from_outside(self, "every", every)
+
+
+@dataclass(frozen=True)
 class HasNone(AnyCallback):
     def __init__(self) -> None:
         print("made")
