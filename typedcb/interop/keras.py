@@ -11,12 +11,14 @@ others.
 
 from __future__ import annotations
 
+import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Generator, Generic, Optional, Sequence, cast
 
 from torch import Tensor, autograd, no_grad
 from typing_extensions import Self, TypeIs, override
 
+from ..callback import is_callback
 from ..errors import CallbackError, LoopError
 from ..events import P, X, Y
 from ..extras import require
@@ -85,6 +87,7 @@ class KerasCallbacks(Hosting[X, Y, P], keras.callbacks.Callback, Generic[X, Y, P
         self._valid_runs = False
         self._batches_ran = False
         self._validates = False
+        self._measured = False
         self._went_on_at: object = None
 
     # ------------------------------------------------------------------------------------------ what Keras tells of
@@ -138,7 +141,7 @@ class KerasCallbacks(Hosting[X, Y, P], keras.callbacks.Callback, Generic[X, Y, P
         if fit is None:
             return
         self._epoch, self._index = epoch, 0
-        self._batches_ran = False
+        self._batches_ran = self._measured = False
         self._epoch_runs = not fit.cancelled and fit.begin_epoch(epoch)
         if self._epoch_runs and self._typed:
             fit.begin_pass("train", epoch, (self.params or {}).get("steps"))
@@ -156,6 +159,7 @@ class KerasCallbacks(Hosting[X, Y, P], keras.callbacks.Callback, Generic[X, Y, P
         fit = self._fit
         if fit is not None and self._validates:
             self._valid_index = 0
+            self._measured = False
             self._valid_runs = self._epoch_runs and fit.begin_pass("valid", self._epoch, _n_valid(self.model))
 
     @override
@@ -205,6 +209,15 @@ class KerasCallbacks(Hosting[X, Y, P], keras.callbacks.Callback, Generic[X, Y, P
         self._typed, self._first = False, 0
         self._to_begin = self._validates = False
         self._end(error, early="" if error else "Keras left the fit before its end")
+
+    @property
+    def has_figures(self) -> bool:
+        """Whether a batch of the pass has come to its loss: else Keras's metrics hold what they begin with."""
+        return self._fit is None or self._measured
+
+    def measured(self) -> None:
+        """Takes note that a batch of the pass has come to its loss."""
+        self._measured = True
 
     @contextmanager
     def validating(self) -> Generator[None, None, None]:
@@ -428,9 +441,11 @@ class TypedModel(_Mixin):
         fit = hosting.begin_batch(True, x, y)
         if fit is None:
             return self.get_metrics_result()
-        logs = self._losing(fit, weight, training=True)
+        logs = self._losing(hosting, fit, weight, training=True)
         cursor = fit.batch
-        if cursor.stage == LOSS:
+        if cursor.stage == LOSS and not self.trainable_weights:
+            warnings.warn("The model does not have any trainable weights.", stacklevel=1)  # as Keras says it
+        elif cursor.stage == LOSS:
             autograd.backward((cursor.value,))
             if fit.backward_done():
                 self._step(fit)
@@ -453,11 +468,19 @@ class TypedModel(_Mixin):
         fit = hosting.begin_batch(False, x, y)
         if fit is None:
             return self.get_metrics_result()
-        logs = self._losing(fit, weight, training=False)
+        logs = self._losing(hosting, fit, weight, training=False)
         fit.end_batch()
         return logs
 
-    def _losing(self, fit: Hosted[Any, Any, Any], weight: Any, *, training: bool) -> Any:
+    @override
+    def get_metrics_result(self) -> Any:
+        """What Keras's metrics say of the pass; nothing where callbacks left out all of its batches, instead of 0."""
+        hosting = _under_way(self)
+        return super().get_metrics_result() if hosting is None or hosting.has_figures else {}
+
+    def _losing(
+        self, hosting: KerasCallbacks[Any, Any, Any], fit: Hosted[Any, Any, Any], weight: Any, *, training: bool
+    ) -> Any:
         """The prediction and the loss of the batch under way, and Keras's logs of them."""
         if not fit.goes_on:
             return self.get_metrics_result()
@@ -469,6 +492,7 @@ class TypedModel(_Mixin):
             self._compute_loss(x=cursor.xb, y=cursor.yb, y_pred=pred, sample_weight=weight, training=training)
         )
         first: Tensor = next(part for part in keras.tree.flatten(cursor.xb) if part is not None)
+        hosting.measured()
         self._loss_tracker.update_state(loss.detach(), sample_weight=first.shape[0])
         return self.compute_metrics(cursor.xb, cursor.yb, pred, sample_weight=weight)
 
@@ -496,6 +520,12 @@ def _under_way(model: TypedModel) -> Optional[KerasCallbacks[Any, Any, Any]]:
 def _typed(callbacks: Any) -> Optional[KerasCallbacks[Any, Any, Any]]:
     """The one callback that hosts typed ones; None where there is none."""
     given = keras.tree.flatten(getattr(callbacks, "callbacks", callbacks))
+    for callback in given:
+        if is_callback(callback):
+            raise CallbackError(
+                f"{type(callback).__name__} is a typed callback, and Keras has callbacks of its own: host it, by "
+                f"callbacks=[host({type(callback).__name__}(...))], of typedcb.interop.keras."
+            )
     found = [callback for callback in given if _is_ours(callback)]
     if len(found) > 1:
         raise CallbackError(

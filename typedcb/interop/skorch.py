@@ -104,7 +104,7 @@ class SkorchCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
         return {"callbacks": self.callbacks, "on_mismatch": self.on_mismatch}
 
     @override
-    def set_params(self, **params: Any) -> Self:  # Any: as scikit-learn has it
+    def set_params(self, **params: Any) -> None:  # Any: as scikit-learn has it
         """Takes other callbacks, of `net.set_params(callbacks__SkorchCallbacks__callbacks=[...])` say.
 
         Args:
@@ -114,7 +114,6 @@ class SkorchCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
         if any(given[name] is not value for name, value in self.get_params().items() if name in params):
             type(self).__init__(self, given["callbacks"], given["on_mismatch"])
         super().set_params(**params)
-        return self
 
     @override
     def state_dict(self) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 from dataclasses import dataclass
 from functools import partial, partialmethod
 from typing import Any
@@ -14,7 +15,7 @@ from driving_keras import loader_of, model_of
 from five import TASK, Five
 from recording import At, Recorder, answering, raising
 
-from typedcb import AnyCallback, CallbackError, CancelEpoch, Cancelled, Completed, LoopError
+from typedcb import AnyCallback, CallbackError, CancelBatch, CancelEpoch, Cancelled, Completed, LoopError, SkipValidate
 from typedcb.callbacks import LR, ParamScheduler, SmoothLoss, linear
 
 
@@ -336,3 +337,67 @@ class Begins(AnyCallback):
 
     def begin_fit(self, event: object, /) -> None:
         self.begun.append(event)
+
+
+# ---------------------------------------------------------------------------------------- beside Keras's own callbacks
+
+
+@pytest.mark.parametrize(
+    ("hook", "answer", "phase", "left"),
+    [
+        ("begin_validate", SkipValidate(), None, {"loss", "accuracy"}),
+        ("begin_batch", CancelBatch(), "valid", {"loss", "accuracy"}),
+        ("begin_batch", CancelBatch(), "train", {"val_loss", "val_accuracy"}),
+        ("begin_epoch", CancelEpoch(), None, set()),
+    ],
+)
+def test_a_pass_that_was_left_out_has_no_figures_instead_of_zeros(
+    hook: str, answer: object, phase: str | None, left: set[str]
+) -> None:
+    keras: Any = importlib.import_module("keras")
+    told: list[Any] = []
+    looks = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: told.append(set(logs)))
+    net = dense(metrics=["accuracy"])
+    history = net.fit(
+        DATA, TARGETS, batch_size=5, epochs=3, verbose=0, shuffle=False, validation_data=(DATA, TARGETS),
+        callbacks=[host(At(hook, answering(answer), epoch=1, phase=phase)), looks],
+    ).history  # fmt: skip
+    everything = {"loss", "accuracy", "val_loss", "val_accuracy"}
+    assert told == [everything, left, everything]
+    assert 0.0 not in [*history["loss"], *history["val_loss"]]
+    assert isinstance(net.get_metrics_result()["loss"], (float, torch.Tensor)), "outside of a fit they are Keras's own"
+
+
+def test_an_epoch_that_was_not_validated_is_not_the_best(tmp_path: Any) -> None:
+    keras: Any = importlib.import_module("keras")
+    saves = keras.callbacks.ModelCheckpoint(
+        f"{tmp_path}/{{epoch}}.weights.h5", save_best_only=True, save_weights_only=True
+    )
+    skips = host(At("begin_validate", answering(SkipValidate()), epoch=0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras says that there is no val_loss to go by, and numpy what Keras hands it
+        dense().fit(
+            DATA, TARGETS, epochs=2, verbose=0, validation_data=(DATA, TARGETS), callbacks=[skips, saves]
+        )  # fmt: skip
+    assert "2.weights.h5" in [path.name for path in tmp_path.iterdir()], "a loss of 0 would have been the best"
+
+
+def test_a_model_that_is_frozen_is_measured_as_keras_measures_it() -> None:
+    keras: Any = importlib.import_module("keras")
+    histories: list[Any] = []
+    told = Recorder()
+    for callbacks in ([], [host(told)]):
+        net = dense(mixin=bool(callbacks))
+        net.trainable = False
+        net.compile(keras.optimizers.SGD(0.1), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")  # numpy has something to say of what Keras hands it, too
+            histories.append(net.fit(DATA, TARGETS, verbose=0, shuffle=False, callbacks=callbacks).history)
+        assert any("does not have any trainable weights" in str(warning.message) for warning in caught)
+    assert histories[0] == histories[1]
+    assert told.hooks[2:6] == ["begin_batch", "after_pred", "after_loss", "after_batch"]
+
+
+def test_a_typed_callback_that_is_not_hosted_is_refused_with_the_way_out() -> None:
+    with pytest.raises(CallbackError, match=r"SmoothLoss is a typed callback.*callbacks=\[host\(SmoothLoss"):
+        dense().fit(DATA, TARGETS, verbose=0, callbacks=[SmoothLoss()])
