@@ -34,7 +34,7 @@ def _last_name(node: ast.AST) -> str:
 
 def _problem(hook: str, frame: Frame, call: ast.Call, named: set[str]) -> Optional[str]:
     """What is wrong with a call in a hook, or in a helper of it."""
-    if hook in _BETWEEN and _is_model(frame, call.func) and "eval" not in named and not _switched(frame):
+    if hook in _BETWEEN and "eval" not in named and _is_model(frame, call.func) and not _switched(frame):
         return (
             f"calls {ast.unparse(call.func)} in training mode: dropout is on, and batch norm takes what it is shown "
             f"into its statistics. Write {ast.unparse(call.func)}.eval() before, and .train() after it."
@@ -81,22 +81,33 @@ def _is_model(frame: Frame, node: ast.expr) -> bool:
 
 def _done_twice(hook: str, frame: Frame, called: ast.Attribute, named: set[str]) -> Optional[str]:
     of, does = dotted(called.value), called.attr
-    words = f"calls {ast.unparse(called)}()"
-    on_opt = of == "opt" or is_opt(spelled(frame.method, called.value))
     if does == "backward" and of == f"{frame.event}.loss" and frame.event and "SkipBackward" not in named:
-        return f"{words}, and the loop does so as well: leave it to the loop, or answer SkipBackward() from after_loss."
-    if does == "step" and on_opt and hook in _PER_STEP and "SkipStep" not in named:
-        return f"{words}, and the loop steps as well: leave it to the loop, or answer SkipStep() from after_backward."
-    cleared = on_opt or of.rpartition(".")[2] == "model"
-    if does == "zero_grad" and cleared and hook == "after_backward" and "SkipStep" not in named:
-        return f"{words} before the step, which then changes nothing: the loop zeroes gradients after after_step."
-    return None
+        so = ", and the loop does so as well: leave it to the loop, or answer SkipBackward() from after_loss."
+    elif "SkipStep" in named:
+        return None
+    elif does == "step" and hook in _PER_STEP and _is_on_opt(frame, called):
+        so = ", and the loop steps as well: leave it to the loop, or answer SkipStep() from after_backward."
+    elif does == "zero_grad" and hook == "after_backward" and _has_gradients(frame, called):
+        so = " before the step, which then changes nothing: the loop zeroes gradients after after_step."
+    else:
+        return None
+    return f"calls {ast.unparse(called)}(){so}"
+
+
+def _is_on_opt(frame: Frame, called: ast.Attribute) -> bool:
+    return dotted(called.value) == "opt" or is_opt(spelled(frame.method, called.value))
+
+
+def _has_gradients(frame: Frame, called: ast.Attribute) -> bool:
+    return _is_on_opt(frame, called) or dotted(called.value).rpartition(".")[2] == "model"
 
 
 def _left_behind(hook: str, frame: Frame, call: ast.Call, named: set[str]) -> Optional[str]:
-    if hook in _SET_BACK or not isinstance(call.func, ast.Attribute) or not _is_model(frame, call.func.value):
+    if hook in _SET_BACK or not isinstance(call.func, ast.Attribute):
         return None
     if not (call.func.attr == "eval" and "train" not in named) and not _is_train_false(call, frame):
+        return None
+    if not _is_model(frame, call.func.value):
         return None
     return (
         f"calls {ast.unparse(call)}, and nobody sets the model back: the rest of the fit would train in evaluation "
@@ -128,8 +139,8 @@ def _fit_in_fit(called: ast.Attribute) -> Optional[str]:
 
 
 def _scheduled_twice(frame: Frame, called: ast.Attribute) -> Optional[str]:
-    of = spelled(frame.method, called.value)
-    if called.attr != "step" or not of.endswith(".scheduler.value") or of.count(".") < 3:  # its own is its own affair
+    of = spelled(frame.method, called.value) if called.attr == "step" else ""
+    if not of.endswith(".scheduler.value") or of.count(".") < 3:  # its own is its own affair
         return None
     return f"calls {ast.unparse(called)}(), and its TorchScheduler does so as well: leave it to that."
 
