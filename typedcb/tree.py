@@ -278,6 +278,6 @@ def is_tuple(value: object) -> TypeIs[tuple[Tree, ...]]:
     return isinstance(value, tuple)
 
 
-def is_dict(value: object) -> TypeIs[dict[Any, Tree]]:
+def is_dict(value: object) -> TypeIs[dict[Any, Tree]]:  # Any: its keys may be anything too
     """Whether a value is a dict, of whatever it may hold."""
     return isinstance(value, dict)
