@@ -110,9 +110,10 @@ def _scale_gradient(loss: Tensor, scaler: GradScaler, opt: Optimizer) -> None:
         scaled = scaler.scale(grad)
         # those that SkipStep or SkipZeroGrad has kept are true ones, and are scaled down with those to come
         kept = [weight.grad for group in opt.param_groups for weight in group["params"] if weight.grad is not None]
-        scale = scaler.get_scale() if kept else 1.0  # which waits for the device
-        for gradient in kept:
-            gradient.mul_(scale)
+        if kept:
+            scale = scaler.get_scale()  # which waits for the device
+            for gradient in kept:
+                gradient.mul_(scale)
         return scaled
 
     # torch leaves register_hook without types
