@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from evidence import evidence_of
 from further import FURTHER
-from test_mistakes import MARKS, Marks
 from tiny import Weight, learner
 from torch.optim.lr_scheduler import StepLR
 
@@ -20,14 +20,7 @@ from typedcb.needs import Parts
 
 @pytest.mark.parametrize("mistake", FURTHER, ids=lambda mistake: mistake.id)
 def test_each_further_mistake_has_its_evidence(mistake: Any) -> None:
-    mark = MARKS.get(mistake.id, Marks())
-    if mistake.caught == "checkers":
-        assert mark.errors
-    elif mistake.caught == "plugin":
-        assert mark.codes
-    else:
-        start = f"test_{mistake.id.lower().replace('-', '_')}_"
-        assert [name for name in globals() if name.startswith(start)]
+    assert evidence_of(mistake, globals())
 
 
 def test_each_further_mistake_has_a_name_of_its_own() -> None:

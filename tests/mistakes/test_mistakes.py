@@ -6,18 +6,16 @@ class is made or attached, and those that cannot happen: a test shows that the l
 
 from __future__ import annotations
 
-import re
 import shutil
 import types
-from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Mapping
 
 import pytest
 import torch
 from checkers import CHECKERS, ROOT, Place, Project, complaints, name_of
+from evidence import CASES, MARKS, evidence_of
 from further import FURTHER
 from mistake import CAUGHT
 from recording import stable
@@ -45,40 +43,7 @@ from typedcb.callbacks import AvgStats, EarlyStopping, GradientAccumulation, Rec
 from typedcb.check import check_paths
 from typedcb.codes import chosen
 
-CASES = tuple(sorted((Path(__file__).parent / "cases").glob("*.py")))
-
-
 # -------------------------------------------------------------------------- what checkers, the plugin and check report
-
-
-@dataclass
-class Marks:
-    """The marked lines of one mistake."""
-
-    errors: list[Place] = field(default_factory=list)
-    some: list[Place] = field(default_factory=list)
-    codes: set[tuple[Place, str]] = field(default_factory=set)
-
-
-def marks() -> dict[str, Marks]:
-    """The marked lines by mistake."""
-    found: dict[str, Marks] = defaultdict(Marks)
-    for file in CASES:
-        current = ""
-        for number, line in enumerate(file.read_text().splitlines(), 1):
-            if heading := re.match(r"# -- ([\w-]+)$", line):
-                current = heading[1]
-            elif current:
-                place = Place(name_of(file), number)
-                comment = re.search(r"# ((?:typedcb-[\w-]+ ?)*)(?:# )?(error|some)?$", line)
-                if comment and comment[2]:
-                    (found[current].errors if comment[2] == "error" else found[current].some).append(place)
-                for code in re.findall(r"typedcb-[\w-]+", comment[1]) if comment else ():
-                    found[current].codes.add((place, code))
-    return found
-
-
-MARKS = marks()
 
 
 @pytest.fixture(scope="module")
@@ -114,20 +79,9 @@ def test_check_reports_the_marked_codes_and_no_others() -> None:
 # ------------------------------------------------------------------------------------------------------- the table
 
 
-def evidence_of(mistake: str) -> list[str]:
-    start = f"test_{mistake.lower().replace('-', '_')}_"
-    return [name for name in globals() if name.startswith(start)]
-
-
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.id)
 def test_each_mistake_has_its_evidence(mistake: Any) -> None:
-    mark = MARKS.get(mistake.id, Marks())
-    if mistake.caught == "checkers":
-        assert mark.errors
-    elif mistake.caught == "plugin":
-        assert mark.codes
-    else:
-        assert evidence_of(mistake.id)
+    assert evidence_of(mistake, globals())
 
 
 def test_there_are_sixty_and_few_need_more_than_types() -> None:
