@@ -82,6 +82,7 @@ class IgniteCallbacks(Hosting[X, Y, P], Generic[X, Y, P]):
         self._opt: Optional[Optimizer] = None
         self._step: Optional[_Steps[X, Y, P]] = None
         self._epoch_runs = False
+        self._epoch_over = False
         self._valid_runs = False
         self._interrupted = False
         self._foreign = False
@@ -127,8 +128,9 @@ class IgniteCallbacks(Hosting[X, Y, P], Generic[X, Y, P]):
     def evaluator(self, engine: Optional[Engine] = None) -> Engine:
         """An engine that validates, as `create_supervised_evaluator` makes one; its output is (prediction, targets).
 
-        While the trainer runs, a run of it is a validation of the epoch under way. At other times it is none: no
-        callback hears of it. A batch that a callback cancels before its prediction has None as its output.
+        A run of it while an epoch of the trainer is under way, or completed, is a validation of that epoch. At other
+        times, in a handler of STARTED or COMPLETED say, it is none: no callback hears of it. A batch that a callback
+        cancels before its prediction has None as its output.
 
         Args:
             engine: An engine with a step function of its own, which is told of no event inside it.
@@ -181,6 +183,9 @@ class IgniteCallbacks(Hosting[X, Y, P], Generic[X, Y, P]):
         engine.add_event_handler(Events.EPOCH_STARTED, self._begin_epoch)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._epoch_completed)
         engine.add_event_handler(Events.INTERRUPT, self._interrupt)
+        _handle_first(engine, Events.EPOCH_COMPLETED, self._passes_over)
+        _handle_first(engine, Events.TERMINATE, self._left)
+        _handle_first(engine, Events.COMPLETED, self._left)
         run = engine.run
 
         @functools.wraps(run)
@@ -222,21 +227,25 @@ class IgniteCallbacks(Hosting[X, Y, P], Generic[X, Y, P]):
         Raises:
             StateError: A cell holds what no checkpoint can hold.
         """
-        if self._engine is not None and self._engine.last_event_name == Events.EPOCH_COMPLETED:
+        if self._engine is not None and self._epoch_over:
             self._epoch_completed(self._engine)
         return super().state_dict()
 
     def _begin_fit(self, engine: Engine) -> None:
         if self._model is None or self._opt is None:
             raise LoopError("the engine runs, and has no model.")
-        self._epoch_runs = self._valid_runs = False
+        self._epoch_runs = self._epoch_over = self._valid_runs = False
+        self._end(early="its run was interrupted, and another one has begun")
         self._see_inside()
+        if self._step is not None and not engine.state.iteration % self._step.every:
+            self._opt.zero_grad()  # what was left before, which Ignite drops before the first backward
         fit = self._begin(self._model, self._opt, _n_epochs(engine), engine.state.epoch)
         if fit.cancelled:
             engine.terminate()
 
     def _begin_epoch(self, engine: Engine) -> None:
         fit = self._under_way()
+        self._epoch_over = False
         epoch = engine.state.epoch - 1
         length: Optional[int] = engine.state.epoch_length
         self._index = engine.state.iteration % length if self._resumed and length is not None else 0
@@ -262,6 +271,14 @@ class IgniteCallbacks(Hosting[X, Y, P], Generic[X, Y, P]):
             self._end_epoch(engine.state.epoch - 1)
             if fit.cancelled:
                 engine.terminate()
+
+    def _passes_over(self, engine: Engine) -> None:
+        """An epoch has no more training batches; what its other handlers do now, validate or save, belongs to it."""
+        self._epoch_over = self._fit is not None
+
+    def _left(self, engine: Engine) -> None:
+        """The run is over, by terminate() in the middle of an epoch too: what others do now belongs to no epoch."""
+        self._epoch_runs = self._epoch_over = False
 
     def _failed(self, engine: Engine, error: BaseException) -> None:
         self._error = error
@@ -342,12 +359,22 @@ class IgniteCallbacks(Hosting[X, Y, P], Generic[X, Y, P]):
     def _begin_validation(self, engine: Engine) -> None:
         fit, trainer = self._fit, self._engine
         self._valid_index, self._valid_runs = 0, False
-        if fit is not None and trainer is not None:
+        if fit is not None and trainer is not None and self._is_validation(trainer):
             self._valid_runs = fit.begin_pass("valid", trainer.state.epoch - 1, engine.state.epoch_length)
             if not self._valid_runs:
                 engine.terminate()
             if fit.cancelled:
                 trainer.terminate()
+
+    def _is_validation(self, trainer: Engine) -> bool:
+        """Whether a run of the evaluator validates an epoch: not before the first one, and not after the last."""
+        if self._epoch_over and not self._epoch_runs:
+            raise LoopError(
+                f"epoch {trainer.state.epoch - 1} has ended, its after_epoch told, before its validation begins: a "
+                f"checkpoint that was taken of these callbacks before has ended it. Attach the handler that runs the "
+                f"evaluator first, and the checkpoint after it."
+            )
+        return self._epoch_runs
 
     def _end_validation(self, engine: Engine) -> None:
         if self._fit is not None and self._valid_runs:
@@ -435,6 +462,13 @@ class _Steps(Generic[X, Y, P]):
             return None
         fit.lost(self.loss_func(pred, batch.yb))
         return pred, batch.yb
+
+
+def _handle_first(engine: Engine, event: Events, handler: Callable[[Engine], None]) -> None:
+    """Adds a handler in front of those that others have added, and so of those that they will add."""
+    engine.add_event_handler(event, handler)
+    handlers: list[object] = vars(engine)["_event_handlers"][event]
+    handlers.insert(0, handlers.pop())
 
 
 def _n_epochs(engine: Engine) -> int:

@@ -12,6 +12,7 @@ import torch
 from driving import Loader, driver
 from five import TASK
 from recording import At, Recorder, answering, raising
+from test_grammar import assert_grammatical
 from torch.optim import LBFGS
 
 from typedcb import (
@@ -21,9 +22,11 @@ from typedcb import (
     CancelEpoch,
     Cancelled,
     CancelTrain,
+    Cell,
     Completed,
     Failed,
     LoopError,
+    cell,
 )
 from typedcb.callbacks import AvgStats, EarlyStopping, GradientClip, SmoothLoss
 
@@ -53,6 +56,16 @@ class Doubles(AnyCallback):
     def begin_batch(self, event: Any, /) -> BeginBatch[Any, Any]:
         doubled: BeginBatch[Any, Any] = event.with_batch(event.xb * 2, event.yb)
         return doubled
+
+
+@dataclass(frozen=True)
+class Counts(AnyCallback):
+    """Counts the epochs that have ended."""
+
+    epochs: Cell[int] = cell(0)
+
+    def after_epoch(self, event: object, /) -> None:
+        self.epochs.value += 1
 
 
 def test_an_engine_with_a_step_of_its_own_is_told_what_it_cannot_do() -> None:
@@ -257,3 +270,111 @@ def test_over_several_processes_what_one_would_decide_alone_is_refused(monkeypat
 class Stops(AnyCallback):
     def begin_epoch(self, event: object, /) -> Optional[CancelEpoch]:
         return None
+
+
+def test_an_evaluation_before_the_first_epoch_or_after_the_last_is_no_validation() -> None:
+    hosting = host(told := Recorder())
+    trainer, evaluator = engines(hosting), hosting.evaluator()
+    evaluator.logger.disabled = True
+    runs: list[int] = []
+    from ignite.engine import Events  # noqa: PLC0415
+
+    evaluator.add_event_handler(Events.COMPLETED, lambda engine: runs.append(engine.state.iteration))
+    for event in (Events.STARTED, Events.EPOCH_COMPLETED, Events.COMPLETED):
+        trainer.add_event_handler(event, lambda: evaluator.run(Loader(TASK.valid)))
+    trainer.run(Loader(TASK.train), max_epochs=2)
+    assert [event.epoch for event in told.of("begin_validate")] == [0, 1]
+    assert runs == [2, 2, 2, 2]
+    assert_grammatical(told.seen)
+
+
+def test_an_evaluation_after_a_fit_that_was_cancelled_runs_as_ignites_own() -> None:
+    hosting = host(told := Recorder(), At("after_batch", answering(CancelTrain("enough")), epoch=0, index=2))
+    trainer, evaluator = engines(hosting), hosting.evaluator()
+    evaluator.logger.disabled = True
+    runs: list[int] = []
+    from ignite.engine import Events  # noqa: PLC0415
+
+    evaluator.add_event_handler(Events.COMPLETED, lambda engine: runs.append(engine.state.iteration))
+    trainer.add_event_handler(Events.COMPLETED, lambda: evaluator.run(Loader(TASK.valid)))
+    trainer.run(Loader(TASK.train), max_epochs=2)
+    assert runs == [2]
+    assert told.of("begin_validate") == []
+
+
+def test_a_validation_after_the_checkpoint_that_ended_its_epoch_is_refused(tmp_path: Any) -> None:
+    hosting = host(SmoothLoss())
+    trainer, evaluator = engines(hosting), hosting.evaluator()
+    evaluator.logger.disabled = True
+    from ignite.engine import Events  # noqa: PLC0415
+    from ignite.handlers import Checkpoint, DiskSaver  # noqa: PLC0415
+
+    saves = Checkpoint({"callbacks": hosting}, DiskSaver(str(tmp_path)))
+    trainer.add_event_handler(Events.EPOCH_COMPLETED, saves)
+    trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: evaluator.run(Loader(TASK.valid)))
+    with pytest.raises(LoopError, match=r"epoch 0 has ended.*evaluator first, and the checkpoint after"):
+        trainer.run(Loader(TASK.train), max_epochs=2)
+
+
+def test_an_epoch_that_ignites_own_callbacks_save_and_stop_by_its_score_is_whole(tmp_path: Any) -> None:
+    hosting = host(told := Counts(), stats := AvgStats())
+    trainer, evaluator = engines(hosting), hosting.evaluator()
+    evaluator.logger.disabled = True
+    scores: list[float] = []
+    from ignite.engine import Events  # noqa: PLC0415
+    from ignite.handlers import EarlyStopping as Theirs  # noqa: PLC0415
+    from ignite.handlers import ModelCheckpoint  # noqa: PLC0415
+
+    def score(engine: Any) -> float:
+        return -stats.valid_loss.value
+
+    trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: evaluator.run(Loader(TASK.valid)))
+    best = ModelCheckpoint(tmp_path / "best", n_saved=1, score_function=score, require_empty=False)
+    latest = ModelCheckpoint(tmp_path / "latest", n_saved=1)
+    evaluator.add_event_handler(Events.COMPLETED, lambda: scores.append(score(None)))
+    evaluator.add_event_handler(Events.COMPLETED, best, {"model": TASK.model()})
+    stops = Theirs(1, score, trainer, threshold=100.0)
+    stops.logger.disabled = True
+    evaluator.add_event_handler(Events.COMPLETED, stops)
+    trainer.add_event_handler(Events.EPOCH_COMPLETED, latest, {"callbacks": hosting})
+    trainer.run(Loader(TASK.train), max_epochs=5)
+    assert isinstance(hosting.outcome, Cancelled)
+    assert len(scores) == told.epochs.value == 2
+    [file] = (tmp_path / "latest").iterdir()
+    other = host(counted := Counts(), again := AvgStats())
+    other.load_state_dict(torch.load(file, weights_only=True))
+    engines(other).run(Loader(TASK.train), max_epochs=1)
+    assert again.valid_loss.value == -scores[-1]
+    assert counted.epochs.value == 2, "the epoch had ended when it was saved"
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_gradients_that_were_left_before_a_run_are_dropped_as_ignite_drops_them(steps: int) -> None:
+    hosting = host(SmoothLoss())
+    from ignite.engine import create_supervised_trainer  # noqa: PLC0415
+
+    weights: list[Any] = []
+    for make in (create_supervised_trainer, hosting.trainer):
+        model = TASK.model()
+        trainer = make(model, TASK.opt(model.parameters()), TASK.loss, gradient_accumulation_steps=steps)
+        trainer.logger.disabled = True
+        for _ in range(2):  # five batches: half a step is left of the first run
+            model(TASK.train[0][0]).sum().backward()
+            trainer.run(Loader(TASK.train), max_epochs=1)
+        weights.append([weight.tolist() for weight in model.parameters()])
+    assert weights[0] == weights[1]
+
+
+def test_a_run_that_begins_anew_after_an_interrupted_one_is_another_fit() -> None:
+    hosting = host(told := Recorder())
+    trainer = engines(hosting)
+    from ignite.engine import Events  # noqa: PLC0415
+
+    interrupts = trainer.add_event_handler(Events.ITERATION_COMPLETED(once=3), trainer.interrupt)
+    trainer.run(Loader(TASK.train), max_epochs=2)
+    interrupts.remove()
+    trainer.state.max_epochs, trainer.state.epoch, trainer.state.iteration = None, 0, 0
+    trainer.run(Loader(TASK.train), max_epochs=1)
+    first, second = told.of("after_fit")
+    assert "interrupted" in first.outcome.cancel.reason
+    assert isinstance(second.outcome, Completed)
