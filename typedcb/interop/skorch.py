@@ -25,9 +25,9 @@ from ..data import length_of
 from ..errors import CallbackError, LoopError
 from ..events import P, X, Y
 from ..extras import require
-from ..hosted import Hostable, Hosted
+from ..hosted import Hostable, Hosted, HostedCursor
 from ..optimizer import check_closure
-from ..stages import BACKWARD, LOSS
+from ..stages import BACKWARD, LOSS, SKIPPED
 from ..state import OnMismatch
 from .hosting import Hosting
 from .hosts import SKORCH, SKORCH_SEVERAL
@@ -227,20 +227,22 @@ class SkorchCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
             raise _Cancelled
         return runs
 
-    def begin_batch(self, xb: X, yb: Y) -> Hosted[X, Y, P]:
-        """Fires begin_batch."""
-        fit, index = self._under_way(), self._index
+    def begin_batch(self, xb: X, yb: Y) -> HostedCursor[X, Y, P]:
+        """Fires begin_batch: the batch as the callbacks left it."""
+        fit, index = self._fit or self._under_way(), self._index
         self._index = index + 1
         fit.begin_batch(index, xb, yb)
-        return fit
+        return fit.batch
 
     def end_batch(self) -> bool:
         """Fires after_batch: whether the pass goes on."""
-        fit = self._under_way()
-        fit.end_batch()
+        fit = self._fit or self._under_way()
+        fit.close_batch()
+        if not fit.cut_short:
+            return True
         if fit.cancelled:
             raise _Cancelled
-        return not fit.cut_short
+        return False
 
     def passes_over(self) -> None:
         """Takes note that the epoch has no more passes over the data."""
@@ -304,22 +306,6 @@ class TypedNet(NeuralNet):
         return self
 
     @override
-    def notify(self, method_name: str, **cb_kwargs: Any) -> None:  # Any: skorch's own
-        """Tells all callbacks; of no validation data as an epoch ends in which no batch of them was validated.
-
-        skorch's scores are computed from what was predicted in the epoch's validation, and would fail without it.
-
-        Args:
-            method_name: The callbacks' method.
-            **cb_kwargs: What goes to it.
-        """
-        if method_name == "on_epoch_end" and self._hosting is not None:
-            for prefix in ("train", "valid"):
-                if not any(f"{prefix}_batch_size" in batch for batch in self.history[-1]["batches"]):
-                    cb_kwargs[f"dataset_{prefix}"] = None
-        super().notify(method_name, **cb_kwargs)
-
-    @override
     def fit_loop(
         self, X: Any, y: Any = None, epochs: Optional[int] = None, **fit_params: Any
     ) -> Self:  # Any: skorch's own
@@ -375,6 +361,26 @@ class TypedNet(NeuralNet):
             self._run_pass(hosting, iterator, training, prefix, step_fn, fit_params)
         if not training:
             hosting.passes_over()
+            self._leave_out_scores()
+
+    def _leave_out_scores(self) -> None:
+        """Has the end of the epoch told without the data of which no batch was run.
+
+        skorch's scores are computed from what was predicted of them in the epoch, and would fail without it.
+        """
+        batches = self.history[-1]["batches"]
+        unseen = [p for p in ("train", "valid") if not any(f"{p}_batch_size" in batch for batch in batches)]
+        if not unseen:
+            return
+        notify = self.notify
+
+        def notify_without(method_name: str, **kwargs: Any) -> None:  # Any: skorch's own
+            del vars(self)["notify"]  # what is told next is the end of the epoch, and the others are told as ever
+            if method_name == "on_epoch_end":
+                kwargs |= {f"dataset_{prefix}": None for prefix in unseen}
+            notify(method_name, **kwargs)
+
+        vars(self)["notify"] = notify_without
 
     def _run_pass(
         self,
@@ -417,19 +423,21 @@ class TypedNet(NeuralNet):
             step: dict[str, Any] = super().train_step(batch, **fit_params)
             return step
         self._set_training(True)
-        fit = hosting.begin_batch(*self._parts_of(batch))
-        made = self._losing(fit, True, fit_params)
-        if fit.batch.stage == LOSS:
+        cursor = hosting.begin_batch(*self._parts_of(batch))
+        made = self._losing(cursor, True, fit_params)
+        if cursor.stage == LOSS:
             autograd.backward((made["loss"],))
             parameters = TeeGenerator(self.get_all_learnable_params())
             self.notify("on_grad_computed", named_parameters=parameters, batch=batch, training=True)
-            if fit.batch.stage == BACKWARD:
+            if cursor.stage == BACKWARD:
                 self._step_optimizer(None)
-                if fit.stepped():
+                if cursor.stepped():
                     self._zero_grad_optimizer()
-            elif fit.batch.drops_gradients():
+            elif cursor.drops_gradients():
                 self._zero_grad_optimizer()
-        return {name: value.detach() if name == "loss" else value for name, value in made.items()}
+        if made:
+            made["loss"] = made["loss"].detach()
+        return made
 
     @override
     def validation_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:  # Any: skorch's own
@@ -448,18 +456,20 @@ class TypedNet(NeuralNet):
             return step
         self._set_training(False)
         with torch.no_grad():
-            fit = hosting.begin_batch(*self._parts_of(batch))
-            return self._losing(fit, False, fit_params)
+            cursor = hosting.begin_batch(*self._parts_of(batch))
+            return self._losing(cursor, False, fit_params)
 
-    def _losing(self, fit: Hosted[Any, Any, Any], training: bool, fit_params: dict[str, Any]) -> dict[str, Any]:
-        """The prediction and the loss of the batch under way, as the callbacks left them."""
-        if not fit.goes_on:
+    def _losing(
+        self, cursor: HostedCursor[Any, Any, Any], training: bool, fit_params: dict[str, Any]
+    ) -> dict[str, Any]:
+        """The prediction and the loss of a batch, as the callbacks left them; nothing of one that was cancelled."""
+        if cursor.stage >= SKIPPED:
             return {}
-        cursor = fit.batch
-        pred = fit.predicted(self.infer(cursor.xb, **fit_params))
+        cursor.predicted(self.infer(cursor.xb, **fit_params))
         if cursor.cancelled:
             return {}
-        return {"loss": fit.lost(self.get_loss(pred, cursor.yb, X=cursor.xb, training=training)), "y_pred": pred}
+        pred = cursor.pred
+        return {"loss": cursor.lost(self.get_loss(pred, cursor.yb, X=cursor.xb, training=training)), "y_pred": pred}
 
     def _parts_of(self, batch: Any) -> tuple[Any, Any]:
         """A batch's inputs and targets, on the net's device."""
