@@ -79,6 +79,8 @@ class FastaiCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
         self._done = 0
         self._epoch_runs = False
         self._valid_runs = False
+        self._validates = False
+        self._inner = 0
         self._ends_epoch = False
         self._searches = False
         self._searched: object = None
@@ -139,7 +141,8 @@ class FastaiCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
             )
         several = torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1
         self._hosted_by(FASTAI_SEVERAL if several else FASTAI)
-        self._epoch_runs = self._valid_runs = self._ends_epoch = False
+        self._epoch_runs = self._valid_runs = self._validates = self._ends_epoch = False
+        self._inner = 0
         skips = [cb for cb in learn.cbs if type(cb).__name__ == "SkipToEpoch"]
         start = max((cast(int, vars(cb)["_skip_to"]) for cb in skips), default=0)
         if not start:
@@ -175,11 +178,14 @@ class FastaiCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
 
     def after_epoch(self) -> None:
         """Fires after_epoch."""
+        self._end_this_epoch()
+        self._heed_fit()
+
+    def _end_this_epoch(self) -> None:
         self._done = self._epoch + 1
         if self._fit is not None and self._epoch_runs:
             self._ends_epoch = self._epoch_runs = False
             self._end_epoch(self._epoch)
-            self._heed_fit()
 
     def after_fit(self) -> None:
         """Fires after_fit."""
@@ -188,6 +194,8 @@ class FastaiCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
             raise refusal
         if self._fit is not None:
             self._cursor = None
+            if self._ends_epoch:  # fastai's EarlyStoppingCallback ends the fit in after_epoch, before ours comes
+                self._end_this_epoch()
             complete = self._done >= self._here().n_epoch
             self._end(early="" if complete else "fastai ended the fit early, by a CancelFitException")
 
@@ -198,6 +206,11 @@ class FastaiCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
         fit = self._fit
         if fit is None:
             return
+        if self._validates:  # somebody predicts before the validation has ended, as FetchPredsCallback does
+            self._inner += 1
+            self._cursor = None
+            return
+        self._validates = True
         n_batches = length_of(self._here().dl)
         if n_batches == 0:
             raise CancelValidException
@@ -210,7 +223,10 @@ class FastaiCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
     def after_validate(self) -> None:
         """Fires after_validate."""
         fit = self._fit
-        if fit is not None:
+        if self._inner:
+            self._inner -= 1
+        elif fit is not None:
+            self._validates = False
             self._ends_epoch = self._epoch_runs
             self._cursor = None
             if self._valid_runs:
@@ -340,6 +356,11 @@ class FastaiCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
 
 def _fit(learn: Learner, hosting: FastaiCallbacks[Any, Any, Any], *args: Any, **kwargs: Any) -> None:
     """A learner's fit, with after_fit in any case."""
+    if hosting.learn is not learn:
+        raise CallbackError(
+            "this learner's typed callbacks have been given to another learner since, and would hear of nothing here: "
+            "host them for each learner, by a host(...) of its own."
+        )
     try:
         type(learn).fit(learn, *args, **kwargs)
     except BaseException as error:

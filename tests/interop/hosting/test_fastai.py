@@ -10,14 +10,24 @@ from typing import Any
 
 import pytest
 import torch
-from driving import driver
+from driving import Loader, driver
 from driving_fastai import learner_of, losses_of
 from five import TASK
 from recording import At, Recorder, answering, raising
 from test_grammar import assert_grammatical
 from torch.optim import LBFGS, SGD
 
-from typedcb import CallbackError, CancelBatch, Cancelled, Completed, Failed, LoopError, SkipStep, SkipZeroGrad
+from typedcb import (
+    CallbackError,
+    CancelBatch,
+    Cancelled,
+    Completed,
+    Failed,
+    LoopError,
+    SkipStep,
+    SkipValidate,
+    SkipZeroGrad,
+)
 from typedcb.callbacks import LR, AvgStats, EarlyStopping, ParamScheduler, SmoothLoss, linear
 
 
@@ -335,3 +345,37 @@ def test_over_several_processes_what_one_would_decide_alone_is_refused(monkeypat
     looks.fit(1)
     with pytest.raises(CallbackError, match=r"EarlyStopping\.after_epoch may answer CancelTrain.*several processes"):
         stops.fit(1)
+
+
+@pytest.mark.parametrize(("n_epochs", "outcome"), [(5, Cancelled), (2, Completed)])
+def test_the_epoch_after_which_fastais_early_stopping_ends_the_fit_is_whole(n_epochs: int, outcome: type) -> None:
+    stops = fastai("callback.tracker").EarlyStoppingCallback(patience=1, min_delta=100.0)
+    hosting = host(told := Recorder(), stats := AvgStats())
+    learn = learner_of(TASK, hosting, stops)
+    learn.fit(n_epochs)
+    assert [event.epoch for event in told.of("after_epoch")] == [0, 1]
+    assert isinstance(hosting.outcome, outcome)
+    assert stats.valid_loss.value == pytest.approx(learn.recorder.values[-1][-1])
+    assert_grammatical(told.seen)
+
+
+def test_predictions_that_fastai_fetches_within_a_validation_are_none_of_the_callbacks() -> None:
+    fetches = fastai("callback.core").FetchPredsCallback(dl=Loader(TASK.train))
+    hosting = host(told := Recorder(), stats := AvgStats(), At("begin_validate", answering(SkipValidate()), epoch=1))
+    learn = learner_of(TASK, hosting, fetches)
+    learn.fit(3)
+    assert [event.epoch for event in told.of("begin_validate")] == [0, 1, 2]
+    assert [event.epoch for event in told.of("after_validate")] == [0, 2]
+    assert len([seen for seen in told.seen if seen.hook == "begin_batch" and seen.phase == "valid"]) == 4
+    assert len(fetches.preds[0]) == sum(len(yb) for _, yb in TASK.train)
+    assert stats.valid_loss.value == pytest.approx(learn.recorder.values[-1][-1])
+
+
+def test_callbacks_that_were_given_to_another_learner_are_refused_in_the_first_one() -> None:
+    hosting = host(told := Recorder())
+    first, second = learner_of(TASK, hosting), learner_of(TASK, hosting)
+    with pytest.raises(CallbackError, match=r"given to another learner since"):
+        first.fit(1)
+    assert told.hooks == []
+    second.fit(1)
+    assert isinstance(hosting.outcome, Completed)
