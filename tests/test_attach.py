@@ -29,7 +29,7 @@ from typedcb import (
     cell,
     series,
 )
-from typedcb.attach import running_order
+from typedcb.dependencies import running_order
 
 log: list[str] = []
 

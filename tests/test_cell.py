@@ -24,8 +24,8 @@ from typedcb import (
     cell,
     series,
 )
-from typedcb.attach import own_states
 from typedcb.callbacks import EarlyStopping
+from typedcb.dependencies import own_states
 
 KINDS = ("epoch", "fit", "never")
 

@@ -11,6 +11,7 @@ What is where, and which way imports go (a module imports only from lines above 
     cell, callback          state that changes; the base of all callbacks
     check                   mistakes that no type checker sees, found in the source
     answers                 what a callback's hooks may answer, read from their return types
+    dependencies            what callbacks depend on, and in what order they run
     dispatch, attach        callbacks become a plan, and an event is folded through it
     agreement, identity     what several processes decide together; what tells callbacks apart
     cursor, scopes, batches where a pass is; a batch as types; with losses, optimizer and stages

@@ -7,9 +7,10 @@ from typing import Any, Callable, Generator, Generic, Sequence, TypeVar
 
 from typing_extensions import Concatenate, ParamSpec, Self, TypeAlias
 
-from .attach import checked_made, made_by, own_states
+from .attach import checked_made, made_by
 from .callback import Callback, SomeCallback, field_values, is_callback
 from .cell import State, View
+from .dependencies import own_states
 from .errors import CallbackError
 from .events import P_co, X_co, Y_co
 from .loop import Loop

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Iterator, Protocol, Sized, cast
 
-from .attach import own_states
 from .callback import SomeCallback, field_values, is_callback
 from .cell import State, View
+from .dependencies import own_states
 from .needs import HasDataAndCallbacks, HasModelAndOpt
 from .showing import Sheet, Sheets, brief
 

@@ -19,8 +19,8 @@ from typing_extensions import override
 
 import typedcb.callbacks as ready_made
 from typedcb import AnyCallback, BeginFit, Callback, Cell, DataBunch, Learner, Series, cell
-from typedcb.attach import own_states
 from typedcb.callbacks import LR, AvgStats, SmoothLoss, accuracy, linear
+from typedcb.dependencies import own_states
 
 Net = Learner[Tensor, Tensor, Tensor, nn.Sequential]
 Needed = tuple[AvgStats[Any, Any], SmoothLoss]

@@ -16,7 +16,6 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from typedcb import AnyCallback, DataBunch, Learner, Series, series
-from typedcb.attach import own_states
 from typedcb.callbacks import (
     EMA,
     LR,
@@ -31,6 +30,7 @@ from typedcb.callbacks import (
     accuracy,
     cosine,
 )
+from typedcb.dependencies import own_states
 from typedcb.randomness import random_states, saves_itself
 from typedcb.store import draft
 from typedcb.tree import Tree

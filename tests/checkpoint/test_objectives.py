@@ -17,8 +17,8 @@ from torch.optim import SGD, Adam, Optimizer
 from torch.utils.data import DataLoader, TensorDataset
 
 from typedcb import CancelTrain, DataBunch, LoopError, LoopParts, MismatchError, Objective, ObjectiveParts
-from typedcb.attach import own_states
 from typedcb.callbacks import EMA, AvgStats, Checkpoint, GradientClip, MixedPrecision, Recorder, SmoothLoss
+from typedcb.dependencies import own_states
 from typedcb.loop import Loop
 from typedcb.randomness import random_states, saves_itself
 from typedcb.store import steps

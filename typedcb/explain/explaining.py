@@ -11,9 +11,10 @@ from typing import Callable, Final, Iterable, Iterator, Mapping, Protocol, Seque
 from typing_extensions import TypeAlias
 
 from ..answers import answers_of
-from ..attach import check_instance, needed_by, own_states, running_order
+from ..attach import check_instance
 from ..callback import SomeCallback, field_values, is_callback
 from ..cell import State, View
+from ..dependencies import needed_by, own_states, running_order
 from ..dispatch import overrides
 from ..errors import CallbackError
 from ..hooks import HOOKS, HookSpec

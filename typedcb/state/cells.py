@@ -11,9 +11,9 @@ from typing import Callable, Iterable, Optional, Protocol, Sequence, cast
 from torch import nn
 
 from ..articles import an_instance
-from ..attach import own_states
 from ..callback import SomeCallback
 from ..cell import Series, State
+from ..dependencies import own_states
 from ..identity import Key, keys_of
 from ..randomness import saves_itself
 from ..store import Stored

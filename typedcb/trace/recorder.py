@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from typing_extensions import TypeAlias
 
 from .. import hooks
-from ..attach import own_states
 from ..callback import SomeCallback, field_values
 from ..cell import State, View
+from ..dependencies import own_states
 from ..dispatch import E, Listeners, overrides
 from ..errors import TraceWarning
 from ..events import AfterFit, Cancelled, Failed
