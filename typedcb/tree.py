@@ -130,7 +130,7 @@ class _Encoder:
         if tensor.layout is not torch.strided or tensor.is_quantized:
             raise StateError(f"{_shown(path)} is a sparse or quantized tensor, which no checkpoint can hold.")
         place: tuple[object, ...] = (id(tensor),)  # whose memory is the same is another question on each rank
-        if not sharded:
+        if not sharded and tensor.data_ptr():  # XLA's tensors do not tell where they are
             place = (tensor.device, tensor.dtype, tensor.shape, tensor.stride(), tensor.data_ptr())
         known = self._names.get(place) if tensor.numel() else None
         if known is not None:

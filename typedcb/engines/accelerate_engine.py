@@ -27,6 +27,7 @@ from ..events import P, X, Y
 from ..extras import require
 from ..optimizer import Steps
 from ..outcomes import CancelBatch
+from . import xla
 from .deepspeed import DeepSpeed
 from .distributed import DistributedEngine
 from .processes import Processes
@@ -75,6 +76,8 @@ class AccelerateEngine(DistributedEngine):
         _check(accelerator, processes)
         self._accelerator = accelerator
         self._on_xla = accelerator.distributed_type.value == "XLA"
+        if self._on_xla:
+            xla.check_devices(processes)
         self._scaler: Optional[GradScaler] = accelerator.scaler
         self._deepspeed = DeepSpeed(accelerator) if accelerator.distributed_type.value == "DEEPSPEED" else None
         self._opt: Optional[Steps] = None
@@ -91,7 +94,11 @@ class AccelerateEngine(DistributedEngine):
             model: The model.
             device: Where it is to be; the accelerator's device by default.
         """
-        model.to(self._accelerator.device if device is None else device)
+        to = self._accelerator.device if device is None else device
+        if self._on_xla:
+            xla.move(model, to)
+        else:
+            model.to(to)
         where = super().prepare(model, device)
         if self._accelerator.mixed_precision != "no":
             self.forward(model)  # accelerate has the model itself run under autocast, in validations too
@@ -118,7 +125,7 @@ class AccelerateEngine(DistributedEngine):
 
     @override
     def steps(self, opt: Steps, /) -> Steps:
-        """The optimizer itself, or what has DeepSpeed step; accelerate is told of it where it needs one.
+        """The optimizer itself, or what steps by it on XLA and with DeepSpeed.
 
         Args:
             opt: The optimizer over the model's parameters.
@@ -132,9 +139,9 @@ class AccelerateEngine(DistributedEngine):
             raise EngineError(
                 f"accelerate works on the gradients of an optimizer of torch here, and {type(opt).__name__} is none."
             )
-        if self._on_xla and opt is not self._opt:
-            self._accelerator.prepare_optimizer(opt, device_placement=False)
         self._opt = opt
+        if self._on_xla:
+            return xla.CutsBehind(opt)
         return opt if self._deepspeed is None else self._deepspeed
 
     @override
@@ -161,9 +168,12 @@ class AccelerateEngine(DistributedEngine):
         """
         from accelerate.utils import broadcast  # noqa: PLC0415  # optional, and slow to import
 
-        given: Tensor = broadcast(tensor)
-        if given is not tensor:  # of another kind of device than GPUs and CPUs
-            tensor.copy_(given)
+        if not self._on_xla:
+            broadcast(tensor)
+        elif self.world_size > 1:  # accelerate would send a pickle of it, byte by byte
+            held = tensor.cpu()
+            self._processes.broadcast(held)
+            tensor.copy_(held)
 
     @override
     def backward(self, loss: Tensor) -> Optional[CancelBatch]:
@@ -183,8 +193,19 @@ class AccelerateEngine(DistributedEngine):
             return None
         self._accelerator.backward(weighted)
         if self._on_xla:
-            self._sum_on_xla()
+            xla.average_gradients(self._known_opt(), self.world_size)
         return None
+
+    @override
+    def mean(self, figure: Tensor) -> Tensor:
+        """The mean of a figure of the batch under way over all samples of all ranks. Collective.
+
+        Args:
+            figure: The mean over this rank's own samples; a scalar.
+        """
+        if self._on_xla:
+            xla.cut()  # what is read before would be computed twice: for the figure, and for backward
+        return super().mean(figure)
 
     def _scaled_backward(self, loss: Tensor, scaler: GradScaler) -> Optional[CancelBatch]:
         """Computes gradients scaled up, and scales them down: callbacks see true ones."""
@@ -193,16 +214,20 @@ class AccelerateEngine(DistributedEngine):
         for gradient in _gradients(opt):  # of a batch before this one, whose step was skipped
             gradient.mul_(scale)
         self._accelerator.backward(loss)
+        if self._on_xla:
+            xla.average_gradients(opt, self.world_size)
         scaler.unscale_(opt)
         scaler.update()
         if scaler.get_scale() >= scale:
             return None
         return CancelBatch(f"the gradients overflowed float16 at a scale of {scale:g}")
 
-    def _sum_on_xla(self) -> None:
-        """Brings the ranks' gradients together now, which accelerate would do in its own step, behind the callbacks."""
-        self._accelerator.gradient_state.is_xla_gradients_synced = False
-        self._accelerator.clip_grad_norm_([*_parameters(self._known_opt())], float("inf"))
+    @override
+    def _note(self, own: int, size: int) -> None:
+        """Takes note of the batch that is handed out, the one before it being over."""
+        if self._on_xla:
+            xla.cut()
+        super()._note(own, size)
 
     def _known_opt(self) -> Optimizer:
         if not isinstance(self._opt, Optimizer):

@@ -92,6 +92,11 @@ class Processes:
         dist.all_gather(everybody, own, group=self._group)
         return everybody
 
+    def broadcast(self, tensor: Tensor) -> None:
+        """Gives all ranks, in place, what a tensor on the CPU holds on the first. Collective."""
+        self._check_together()
+        dist.broadcast(tensor, 0, group=self._group)
+
     def exchange(self, text: str, is_over: Callable[[], bool]) -> tuple[str, ...]:
         """The text of every rank, by rank.
 

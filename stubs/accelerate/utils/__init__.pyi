@@ -2,6 +2,8 @@ import enum
 from dataclasses import dataclass
 from typing import Any, Optional, TypeVar
 
+from torch import nn
+
 _T = TypeVar("_T")
 
 class DistributedType(str, enum.Enum):  # noqa: UP042  # as it is
@@ -41,3 +43,5 @@ def set_seed(seed: int, device_specific: bool = False, deterministic: bool = Fal
 def gather_object(object: _T) -> list[_T]: ...
 def broadcast(tensor: _T, from_process: int = 0) -> _T: ...
 def broadcast_object_list(object_list: list[Any], from_process: int = 0) -> list[Any]: ...  # Any: objects of all kinds
+def find_tied_parameters(model: nn.Module) -> list[list[str]]: ...
+def retie_parameters(model: nn.Module, tied_params: list[list[str]]) -> None: ...
