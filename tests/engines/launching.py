@@ -34,10 +34,10 @@ def environment(rank: int, n: int, port: int, address: str = "127.0.0.1") -> dic
     return {**os.environ, **ranks, **place}
 
 
-def launch(n: int, program: str, *args: object, seconds: float = 100) -> list[Ended]:
-    """Runs a program of `programs.py` in n processes, all of which have to end within some seconds."""
+def launch(n: int, program: str, *args: object, seconds: float = 100, script: str = "programs.py") -> list[Ended]:
+    """Runs a program of a script in n processes, all of which have to end within some seconds."""
     port = free_port()
-    command = [sys.executable, str(HERE / "programs.py"), program, *map(str, args)]
+    command = [sys.executable, str(HERE / script), program, *map(str, args)]
     processes = [
         subprocess.Popen(
             command, env=environment(rank, n, port), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

@@ -446,26 +446,6 @@ def accelerated() -> dict[str, Any]:
     return found
 
 
-def deepspeed() -> dict[str, Any]:
-    """DeepSpeed beside what it has to be the same as, in one process: on CPUs accelerate does not let it have more."""
-    os.environ["ACCELERATE_USE_DEEPSPEED"] = "true"
-    from accelerate import Accelerator  # noqa: PLC0415  # the other programs need none of it
-    from accelerate.utils import DeepSpeedPlugin  # noqa: PLC0415  # as said
-
-    from typedcb.engines import AccelerateEngine  # noqa: PLC0415  # as said
-
-    accelerator = Accelerator(deepspeed_plugin=DeepSpeedPlugin(zero_stage=0))
-    found: dict[str, Any] = {"kind": accelerator.distributed_type.value}
-    for name, factory in (("clip", partial(GradientClip, clip=1.0)), ("sum", partial(GradientAccumulation, n=2))):
-        for engine in (AccelerateEngine(accelerator, processes=1), TorchEngine()):
-            torch.manual_seed(0)
-            learn: Any = learner(engine, cb_funcs=[factory])
-            learn.model[2].p = 0.0
-            learn.fit(2)
-            found[f"{name} {type(engine).__name__}"] = weights(learn)
-    return found
-
-
 def launched() -> dict[str, Any]:
     from accelerate import Accelerator  # noqa: PLC0415  # the other programs need none of it
 
@@ -489,7 +469,6 @@ if __name__ == "__main__":
         "failing": failing,
         "accelerated": accelerated,
         "launched": launched,
-        "deepspeed": deepspeed,
         "machines": machines,
     }
     print(json.dumps(programs[name](*arguments)))  # noqa: T201  # what the tests read

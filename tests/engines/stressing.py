@@ -16,9 +16,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
+from deepspeed_stress import with_deepspeed
 from launching import HERE, Ended, environment, free_port, launch, said
 
 BOUND = 150
@@ -104,19 +104,6 @@ def launchers() -> None:
                 [sys.executable, str(script)], capture_output=True, text=True, timeout=BOUND, check=False
             )
             expect(words, done.stdout + done.stderr, begun)
-
-
-def with_deepspeed() -> None:
-    if find_spec("deepspeed") is None or find_spec("transformers") is None:
-        print("DeepSpeed: left out, since it is not installed, or transformers is not, which accelerate asks for")  # noqa: T201  # the report
-        return
-    begun = time.monotonic()
-    found = said(launch(1, "deepspeed", seconds=4 * BOUND))[0]  # it compiles a part of itself
-    assert found["kind"] == "DEEPSPEED"
-    for name in ("clip", "sum"):
-        pairs = zip(found[f"{name} AccelerateEngine"], found[f"{name} TorchEngine"], strict=True)
-        assert all(abs(a - b) < 1e-5 for a, b in pairs), name
-    print(f"  {time.monotonic() - begun:5.1f} s  DeepSpeed gives the weights of TorchEngine")  # noqa: T201  # the report
 
 
 def example() -> None:

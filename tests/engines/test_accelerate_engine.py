@@ -170,6 +170,7 @@ def with_deepspeed(make: Make, stage: int, config: dict[str, Any]) -> Accelerato
         (2, {"torch_autocast": {"enabled": True}}, r"torch_autocast knows nothing of validations: .* MixedPrecision"),
         (3, {}, r"stage 3 leaves the model without weights .*TorchEngine\(FSDP\(\)\)"),
         (2, {"zero_optimization": {"offload_optimizer": {"device": "cpu"}}}, r"offload_optimizer on cpu"),
+        (1, {"zero_optimization": {"round_robin_gradients": True}}, r"one parameter's gradient for another's"),
     ],
 )
 def test_deepspeed_is_refused_where_callbacks_or_checkpoints_would_be_wrong(
@@ -185,11 +186,18 @@ def test_accelerates_clipping_by_deepspeed_which_nobody_has_asked_for_is_taken_b
     assert config["gradient_clipping"] == 0.0
 
 
+def test_how_accelerate_has_deepspeed_run_several_processes_on_cpus_is_said(make: Make) -> None:
+    with pytest.raises(
+        EngineError, match=r'2 processes .* accelerate runs 1: .*InitProcessGroupKwargs\(backend="gloo"\)'
+    ):
+        AccelerateEngine(with_deepspeed(make, 2, {}), processes=2)
+
+
 def test_a_checkpoint_of_what_an_error_has_left_is_refused_where_zero_has_it_in_parts(
     make: Make, tmp_path: Path
 ) -> None:
     accelerator = with_deepspeed(make, 2, {})
-    deepspeed = DeepSpeed(accelerator)
+    deepspeed = DeepSpeed(accelerator, print)
     learn: Any = fitted(None)[0]
     saves = Checkpoint(learn, tmp_path, at_end=True)
     deepspeed.check([saves], show=False)  # one process has all of it
@@ -202,6 +210,7 @@ def test_a_checkpoint_of_what_an_error_has_left_is_refused_where_zero_has_it_in_
     ("opt_func", "dtype", "why"),
     [
         (torch.optim.Adafactor, torch.float32, "Adafactor looks at the shape of each parameter"),
+        (torch.optim.Adagrad, torch.float32, "Adagrad has its state from the beginning"),
         (torch.optim.AdamW, torch.bfloat16, "a parameter is in bfloat16, and ZeRO is run in float32"),
     ],
 )
@@ -210,7 +219,7 @@ def test_zero_is_refused_for_an_optimizer_that_it_would_make_something_else_of(
 ) -> None:
     model = nn.Linear(4, 3, dtype=dtype)
     with pytest.raises(EngineError, match=why):
-        DeepSpeed(with_deepspeed(make, 1, {})).prepared(model, opt_func(model.parameters()))
+        DeepSpeed(with_deepspeed(make, 1, {}), print).prepared(model, opt_func(model.parameters()))
 
 
 def test_another_number_of_processes_than_was_asked_for_is_refused(make: Make) -> None:

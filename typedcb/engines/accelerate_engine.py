@@ -28,7 +28,7 @@ from ..extras import require
 from ..optimizer import Steps
 from ..outcomes import CancelBatch
 from . import xla
-from .deepspeed import DeepSpeed
+from .deepspeed import ON_CPUS, DeepSpeed
 from .distributed import DistributedEngine
 from .processes import Processes
 
@@ -79,7 +79,9 @@ class AccelerateEngine(DistributedEngine):
         if self._on_xla:
             xla.check_devices(processes)
         self._scaler: Optional[GradScaler] = accelerator.scaler
-        self._deepspeed = DeepSpeed(accelerator) if accelerator.distributed_type.value == "DEEPSPEED" else None
+        self._deepspeed: Optional[DeepSpeed] = None
+        if accelerator.distributed_type.value == "DEEPSPEED":
+            self._deepspeed = DeepSpeed(accelerator, self._check_all)
         self._opt: Optional[Steps] = None
         self._wrapped: Optional[Forward] = None
         self._model: Optional[nn.Module] = None
@@ -260,10 +262,12 @@ def _check(accelerator: Accelerator, processes: int) -> None:
                 f"cannot do there. {_TORCH_SHARDS}"
             )
     if accelerator.num_processes != processes:
+        there_are = f"{processes} processes were asked for, and accelerate runs {accelerator.num_processes}"
+        if kind == "DEEPSPEED":
+            raise EngineError(f"{there_are}: {ON_CPUS}")
         raise EngineError(
-            f"{processes} processes were asked for, and accelerate runs {accelerator.num_processes}: its launcher "
-            f"starts one on the CPU, however many --num_processes says. torchrun --nproc-per-node {processes} "
-            f"train.py starts as many, and an Accelerator takes them up."
+            f"{there_are}: its launcher starts one on the CPU, however many --num_processes says. torchrun "
+            f"--nproc-per-node {processes} train.py starts as many, and an Accelerator takes them up."
         )
     if kind in _REFUSED:
         raise EngineError(f"accelerate does {kind} here, and {_REFUSED[kind]}")

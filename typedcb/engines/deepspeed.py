@@ -7,7 +7,7 @@ and its step are called apart, as DeepSpeed's own documents do.
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Final, Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Final, Mapping, Optional, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -24,10 +24,22 @@ from .zero_gradients import ZeroGradients
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+ON_CPUS: Final = (
+    "on CPUs it has DeepSpeed run as many as were started where it is told by what they are to talk: Accelerator("
+    'kwargs_handlers=[InitProcessGroupKwargs(backend="gloo")], deepspeed_plugin=...), started by torchrun.'
+)
+"""How accelerate has DeepSpeed run several processes without a GPU."""
+
 _PRECISION: Final = 'take mixed_precision="no" and a MixedPrecision callback, which keeps the weights in float32.'
 
-_BY_SHAPE: Final = ("Adafactor", "Muon")
-"""torch's optimizers that look at a parameter's shape, which is gone where parameters lie end to end."""
+_ENDS: Final = "looks at the shape of each parameter, and ZeRO lays parameters end to end"
+
+_NOT_IN_PARTS: Final = {
+    "Adafactor": _ENDS,
+    "Adagrad": "has its state from the beginning, so that DeepSpeed makes another in its place",
+    "Muon": _ENDS,
+}
+"""torch's optimizers that ZeRO cannot have step on parts, and why."""
 
 
 class DeepSpeed:
@@ -35,13 +47,15 @@ class DeepSpeed:
 
     Args:
         accelerator: An Accelerator that does DeepSpeed.
+        check_all: Refuses what all ranks have to ask for, where this one is alone in it.
 
     Raises:
         EngineError: DeepSpeed is to do what callbacks and checkpoints would not be right with.
     """
 
-    def __init__(self, accelerator: Accelerator) -> None:
+    def __init__(self, accelerator: Accelerator, check_all: Callable[[str], None]) -> None:
         self._accelerator = accelerator
+        self._check_all = check_all
         self._engine: Any = None  # Any: deepspeed is not installed where types are checked
         self._opt: Optional[Optimizer] = None
         self._zero: Optional[Zero] = None
@@ -71,8 +85,8 @@ class DeepSpeed:
         self._release()
         if self._stage:
             _check_for_zero(opt)
-            accelerator = self._accelerator
-            self._zero = Zero(opt, lambda: self._made(model, opt), accelerator.process_index, accelerator.num_processes)
+            rank, n = self._accelerator.process_index, self._accelerator.num_processes
+            self._zero = Zero(opt, lambda: self._made(model, opt), rank, n, self._check_all)
             self._gradients = ZeroGradients(self._zero.trained)
         else:
             self._made(model, opt)
@@ -157,10 +171,11 @@ class DeepSpeed:
         """Takes DeepSpeed off the model and the optimizer before. Collective."""
         if self._engine is None:
             return
-        if self._zero is not None:
-            self._zero.give_back()
+        if self._zero is None:
+            self._accelerator.free_memory()
+        else:
+            self._zero.give_back(self._accelerator.free_memory)
         self._zero = self._gradients = self._opt = self._engine = None
-        self._accelerator.free_memory()
 
     def _forward(self, *args: Any, **kwargs: Any) -> Any:  # Any: what a module takes and makes is its own
         """Calls the model by DeepSpeed, under the autocast that is open, which DeepSpeed would close for its own."""
@@ -206,6 +221,11 @@ def _check_config(stage: int, config: Mapping[str, Any]) -> None:  # Any: as it 
         )
     if config.get("torch_autocast", {}).get("enabled") is True:
         raise EngineError(f"DeepSpeed's torch_autocast knows nothing of validations: {_PRECISION}")
+    if stage and zero.get("round_robin_gradients") is True:
+        raise EngineError(
+            "with round_robin_gradients DeepSpeed hands out one parameter's gradient for another's: leave it out of "
+            "its config, which costs no more than a little time."
+        )
     for name in ("offload_optimizer", "offload_param"):
         offload: Mapping[str, Any] = zero.get(name) or {}  # Any: as said
         device = offload.get("device", "none")
@@ -219,11 +239,8 @@ def _check_config(stage: int, config: Mapping[str, Any]) -> None:  # Any: as it 
 def _check_for_zero(opt: Optimizer) -> None:
     """Refuses an optimizer that ZeRO would make something else of."""
     name = type(opt).__name__
-    if name in _BY_SHAPE and type(opt).__module__.startswith("torch."):
-        raise EngineError(
-            f"{name} looks at the shape of each parameter, and ZeRO lays parameters end to end: take an optimizer "
-            f"that steps on each element by itself, such as AdamW, or zero_stage=0."
-        )
+    if name in _NOT_IN_PARTS and type(opt).__module__.startswith("torch."):
+        raise EngineError(f"{name} {_NOT_IN_PARTS[name]}: take another optimizer, such as AdamW, or zero_stage=0.")
     for group in opt.param_groups:
         for parameter in group["params"]:
             if parameter.requires_grad and parameter.dtype != torch.float32:

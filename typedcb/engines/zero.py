@@ -64,6 +64,7 @@ class Zero:
         make: Has DeepSpeed make its own of it.
         rank: The number of this process.
         world_size: How many processes there are.
+        check_all: Refuses what all ranks have to ask for, where this one is alone in it.
 
     Raises:
         EngineError: DeepSpeed lays parameters out in another way than is known here.
@@ -75,7 +76,9 @@ class Zero:
         make: Callable[[], Any],  # Any: deepspeed is not installed where types are checked
         rank: int,
         world_size: int,
+        check_all: Callable[[str], None],
     ) -> None:
+        self._check_all = check_all
         self._opt = opt
         self._rank = rank
         self._world_size = world_size
@@ -129,10 +132,16 @@ class Zero:
         finally:
             self._within = False
 
-    def give_back(self) -> None:
-        """Makes the optimizer whole again, without DeepSpeed. Collective."""
+    def give_back(self, end: Callable[[], object]) -> None:
+        """Makes the optimizer whole again, without DeepSpeed. Collective.
+
+        Args:
+            end: Takes DeepSpeed off the model.
+        """
         for hook in self._hooks:
             hook.remove()
+        with self._shown([laid.place for laid in self._laid], self._laid):
+            end()
         self._bring_together(self._opt)
 
     @contextmanager
@@ -160,6 +169,7 @@ class Zero:
 
     def _bring_together(self, opt: Optimizer) -> None:
         """Gives the optimizer the whole state, as it would be without ZeRO. Collective."""
+        self._check_all("opt.state_dict")
         opt.state = cast("Any", defaultdict(dict, self._untrained))  # Any: torch has it as a defaultdict of Any
         for laid in self._laid:
             for name, value in self._parts[laid.part].items():
