@@ -81,7 +81,8 @@ class _Resumable(Generic[X, Y, P]):
         from .state import resumption  # noqa: PLC0415  # most loops begin at their beginning
         from .store import found, read  # noqa: PLC0415  # as said
 
-        return resumption(self._whole(), read(found(path)), on_mismatch or {})
+        with self.loop.engine.running():
+            return resumption(self._whole(), read(found(path)), on_mismatch or {})
 
     def save(self, path: AnyPath) -> None:
         """Writes a checkpoint of the weights, the optimizers and the callbacks' cells, outside of a fit.
@@ -95,7 +96,8 @@ class _Resumable(Generic[X, Y, P]):
         """
         from .state import save  # noqa: PLC0415  # most loops save nothing
 
-        save(self._whole(), path)
+        with self.loop.engine.running():
+            save(self._whole(), path)
 
     def load(self, path: AnyPath, on_mismatch: Optional[OnMismatch] = None) -> None:
         """Gives the models, the optimizers and the callbacks' cells the state in a checkpoint, outside of a fit.
@@ -112,7 +114,8 @@ class _Resumable(Generic[X, Y, P]):
 
         if self.loop.running:
             raise LoopError("a fit is under way on this loop: a checkpoint is loaded before or after it.")
-        load(self._whole(), path, on_mismatch)
+        with self.loop.engine.running():
+            load(self._whole(), path, on_mismatch)
 
     def _whole(self) -> InFit:
         return cast("InFit", self)  # it is abstract, and those that there are have all that is asked for

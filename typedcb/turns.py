@@ -15,9 +15,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import wraps
-from typing import Any, Callable, Generic, Optional, TypeVar
+from typing import Any, Callable, Generic, Optional, Protocol, TypeVar, cast
 
-from torch import Tensor, autograd, nn
+from torch import Tensor, autograd, nn, no_grad
 from torch.optim import Optimizer
 from typing_extensions import Concatenate, ParamSpec, TypeAlias, override
 
@@ -361,7 +361,7 @@ def marks(parameters: list[Tensor]) -> list[Mark]:
         parameters: The parameters, before backward.
     """
     return [
-        (None, 0) if parameter.grad is None else (parameter.grad, parameter.grad._version) for parameter in parameters
+        (None, 0) if parameter.grad is None else (parameter.grad, _version(parameter.grad)) for parameter in parameters
     ]
 
 
@@ -373,4 +373,18 @@ def is_reached(parameter: Tensor, before: Mark) -> bool:
         before: What `marks` said of it.
     """
     old, version = before
-    return parameter.grad is not old or (old is not None and old._version != version)
+    return parameter.grad is not old or (old is not None and _version(old) != version)
+
+
+class _InShards(Protocol):
+    """What is used of torch's DTensor, which takes a while to import."""
+
+    def to_local(self) -> Tensor: ...
+
+
+def _version(gradient: Tensor) -> int:
+    """How often a gradient has been changed in place; of one in shards this rank's shard, which is what is added to."""
+    if not hasattr(gradient, "to_local"):
+        return gradient._version
+    with no_grad():
+        return cast("_InShards", gradient).to_local()._version

@@ -48,6 +48,7 @@ from typedcb.callbacks import (
     SmoothLoss,
     accuracy,
 )
+from typedcb.engine import ONE_DEVICE
 from typedcb.engines import DDP, FSDP, TorchEngine
 from typedcb.ranks import here
 from typedcb.trace import Trace, read
@@ -268,52 +269,96 @@ def objective(name: str, net: nn.Module, *cbs: Any, cb_funcs: Any = ()) -> Objec
     return Objective(net, opt, list(cbs), list(cb_funcs), name=name)
 
 
-def adversaries(
-    engine: TorchEngine, folder: Optional[Path] = None, resume: Optional[str] = None, n_epochs: int = 2
-) -> dict[str, Any]:
+def mean_score(pred: Tensor, yb: Tensor) -> Tensor:
+    return pred.mean()
+
+
+class Adversaries:
     """Two objectives of a GAN, whose noise is in the data, so that any number of ranks has the same."""
-    torch.manual_seed(4 + engine.rank)
-    critic_net, maker_net = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1)), Partly()
-    maker_net.extend([nn.Linear(3, 3), nn.Linear(3, 3)])
-    for net in (critic_net, maker_net):
-        engine.prepare(net, None)
-    torch.manual_seed(0)
-    skips = SkipsOneStep(engine.rank == engine.world_size - 1)
-    smooth = SmoothLoss(0.5)
-    critic = objective("critic", critic_net, skips, smooth, cb_funcs=[partial(GradientClip, clip=0.5)])
-    maker = objective("maker", maker_net, cb_funcs=[partial(GradientAccumulation, n=2)])
-    loop: Loop[Any, Any, Any] = Loop([], objectives=[critic, maker], engine=engine)
-    real_and_noise = TensorDataset(SAMPLES[:, :3].exp(), SAMPLES[:, 3:])
-    data: Any = DataBunch(DataLoader(real_and_noise, batch_size=10, shuffle=True))
-    train_dl = engine.split("train_dl", data.train_dl)
-    parts = ObjectiveParts(loop, DataBunch(train_dl))
-    if folder is not None:
-        loop.add(Checkpoint(parts, folder, every_steps=5, keep_last=99))
-    resumed = None if resume is None or folder is None else parts.resumption(folder / resume)
-    with engine.running(), loop.fit(n_epochs, resume=resumed) as fit:
-        for epoch in fit.epochs():
-            for batch in epoch.train(train_dl):
-                turn = batch.turn(critic, batch.xb, batch.yb)
-                made = turn.pred((critic_net(turn.xb), critic_net(maker_net(turn.yb).detach()))).pred
-                turn.cursor.loss(F.softplus(-made[0]).mean() + F.softplus(made[1]).mean()).backward().step()
-                other = batch.turn(maker, batch.xb, batch.yb)
-                seen = other.pred(critic_net(engine.forward(maker_net)(other.yb)))
-                seen.loss(F.softplus(-seen.pred).mean()).backward().step()
-    of_both = [parameter.detach().flatten() for net in (critic_net, maker_net) for parameter in net.parameters()]
-    steps = [critic.steps, maker.steps]
-    return {"weights": torch.cat(of_both).tolist(), "smooth": smooth.value, "heard": list(skips.heard), "steps": steps}
+
+    def __init__(self, engine: Any, kind: type[nn.Sequential] = Partly, *cbs: AnyCallback) -> None:
+        torch.manual_seed(4 + engine.rank)
+        self.engine = engine
+        self.critic_net, self.maker_net = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1)), kind()
+        self.maker_net.extend([nn.Linear(3, 3), nn.Linear(3, 3)])
+        self.inside: list[str] = []
+        self.critic_net[0].register_forward_hook(lambda *args: self.inside.append(str(args[2].dtype)))
+        for net in (self.critic_net, self.maker_net):
+            engine.prepare(net, None)
+        torch.manual_seed(0)
+        self.skips = SkipsOneStep(engine.rank == engine.world_size - 1)
+        self.smooth, self.stats = SmoothLoss(0.5), AvgStats(mean_score)
+        clips, sums = partial(GradientClip, clip=0.5), partial(GradientAccumulation, n=2)
+        self.critic = objective("critic", self.critic_net, self.skips, self.smooth, *cbs, cb_funcs=[clips])
+        self.maker = objective("maker", self.maker_net, self.stats, cb_funcs=[sums])
+        loop: Loop[Any, Any, Any] = Loop([], objectives=[self.critic, self.maker], engine=engine)
+        real_and_noise: Any = TensorDataset(SAMPLES[:, :3].exp(), SAMPLES[:, 3:])
+        dl = DataLoader(real_and_noise, batch_size=10, shuffle=True, generator=torch.Generator().manual_seed(6))
+        self.train_dl: Any = engine.split("train_dl", dl)
+        self.parts = ObjectiveParts(loop, DataBunch(self.train_dl))
+
+    def train(self, resume: Optional[Path] = None) -> None:
+        resumed = None if resume is None else self.parts.resumption(resume)
+        with self.engine.running(), self.parts.loop.fit(2, resume=resumed) as fit:
+            for epoch in fit.epochs():
+                for batch in epoch.train(self.train_dl):
+                    turn = batch.turn(self.critic, batch.xb, batch.yb)
+                    made = self.maker_net(turn.yb).detach()
+                    real, fake = turn.pred((self.critic_net(turn.xb), self.critic_net(made))).pred
+                    turn.cursor.loss(F.softplus(-real).mean() + F.softplus(fake).mean()).backward().step()
+                    other = batch.turn(self.maker, batch.xb, batch.yb)
+                    seen = other.pred(self.critic_net(self.engine.forward(self.maker_net)(other.yb)))
+                    seen.loss(F.softplus(-seen.pred).mean()).backward().step()
+
+    def weights(self) -> list[float]:
+        parameters = [p.detach() for net in (self.critic_net, self.maker_net) for p in net.parameters()]
+        return torch.cat([(p.full_tensor() if isinstance(p, DTensor) else p).flatten() for p in parameters]).tolist()
+
+    def found(self) -> dict[str, Any]:
+        parameters = [*self.critic_net.parameters(), *self.maker_net.parameters()]
+        return {
+            "weights": self.weights(),
+            "smooth": self.smooth.value,
+            "means": [self.stats.train_loss.value, *self.stats.train_metrics.value],
+            "heard": list(self.skips.heard),
+            "steps": [self.critic.steps, self.maker.steps],
+            "sharded": all(isinstance(parameter, DTensor) for parameter in parameters),
+            "inside": sorted(set(self.inside)),
+        }
 
 
-def objectives(engine: TorchEngine, sharding: TorchEngine, folder: Path) -> dict[str, Any]:
-    """Turns on several ranks; taken up again in the middle of an epoch; and refused where parameters are sharded."""
+def adversaries(
+    engine: Any, saves: Optional[Path] = None, resume: Optional[Path] = None, kind: type[nn.Sequential] = Partly
+) -> dict[str, Any]:
+    """What two objectives come to."""
+    both = Adversaries(engine, kind)
+    if saves is not None:
+        both.parts.loop.add(Checkpoint(both.parts, saves, every_steps=5, keep_last=99))
+    both.train(resume)
+    return both.found()
+
+
+def objectives(engine: TorchEngine, folder: Path) -> dict[str, Any]:
+    """Turns on several ranks, and taken up again in the middle of an epoch."""
     found: dict[str, Any] = {"whole": adversaries(engine, folder)}
     found["names"] = sorted(path.name for path in folder.iterdir()) if engine.rank == 0 else []
-    found["again"] = adversaries(engine, folder, resume="step-00000010")
-    try:
-        critic = objective("critic", nn.Linear(1, 1))
-        Loop[Any, Any, Any]([], objectives=[critic], engine=sharding)
-    except EngineError as error:
-        found["refused"] = str(error)
+    found["again"] = adversaries(engine, folder, folder / "step-00000010")
+    return found
+
+
+def sharded_objectives(sharding: TorchEngine, folder: Path) -> dict[str, Any]:
+    """The same of models in shards: two ranks save, and any number takes that up."""
+    saves = folder if sharding.world_size == 2 else None
+    found: dict[str, Any] = {"whole": adversaries(sharding, saves, kind=nn.Sequential)}
+    found["again"] = adversaries(sharding, saves, folder / "step-00000010", nn.Sequential)
+    engines: list[Any] = [sharding] if sharding.world_size > 1 else [sharding, ONE_DEVICE]
+    found["loaded"] = []
+    for engine in engines:
+        both = Adversaries(engine, nn.Sequential)
+        both.parts.load(folder / "step-00000010")
+        found["loaded"].append(both.weights())
+    if sharding.world_size == 1:
+        found["no engine"] = adversaries(ONE_DEVICE, kind=nn.Sequential)
     return found
 
 
@@ -368,7 +413,8 @@ def several(folder: Path) -> dict[str, Any]:
         n = engine.world_size
         found["ddp"], found["fsdp"] = figures(engine, folder), figures(sharding, folder)
         found["accumulated"] = [accumulated(engine), accumulated(sharding)]
-        found["objectives"] = objectives(engine, sharding, folder / f"objectives-{n}")
+        found["objectives"] = objectives(engine, folder / f"objectives-{n}")
+        found["sharded objectives"] = sharded_objectives(sharding, folder / "sharded-objectives")
         if n == 2:
             found |= {"decisions": decisions(engine), "main": of_main(engine), "end of batch": end_of_batch(engine)}
             found["peeking"] = peeking(engine)
@@ -443,6 +489,25 @@ def accelerated() -> dict[str, Any]:
         learn.model[0].register_forward_hook(lambda *args, inside=inside: inside.append(str(args[2].dtype)))
         learn.fit(2)
         found[precision] = {"row": stats.row, "weights": weights(learn), "inside": sorted(set(inside))}
+        found[f"{precision} objectives"] = adversaries(engine)
+    return found
+
+
+def turns(kind: str, how: str = "") -> dict[str, Any]:
+    """Objectives by an engine of some kind; one rank of which fails in a turn, where it is said how."""
+    if kind == "accelerate":
+        from accelerate import Accelerator  # noqa: PLC0415  # the other kinds need none of it
+
+        from typedcb.engines import AccelerateEngine  # noqa: PLC0415  # as said
+
+        accelerator = Accelerator(cpu=True)
+        engine: Any = AccelerateEngine(accelerator, processes=int(os.environ["WORLD_SIZE"]), timeout=60)
+    else:
+        engine = TorchEngine(FSDP() if kind == "fsdp" else DDP(), timeout=60)
+    with engine:
+        both = Adversaries(engine, nn.Sequential, *([Trouble(engine.rank, how)] if how else []))
+        both.train()
+        found: dict[str, Any] = both.found()
     return found
 
 
@@ -469,6 +534,7 @@ if __name__ == "__main__":
         "failing": failing,
         "accelerated": accelerated,
         "launched": launched,
+        "turns": turns,
         "machines": machines,
     }
     print(json.dumps(programs[name](*arguments)))  # noqa: T201  # what the tests read

@@ -106,6 +106,27 @@ def launchers() -> None:
             expect(words, done.stdout + done.stderr, begun)
 
 
+def objectives() -> None:
+    """Turns over four processes, and a rank that fails in one."""
+    alone = said(launch(1, "turns", "ddp", seconds=BOUND))[0]
+    for kind in ("ddp", "fsdp", "accelerate"):
+        for n in (2, 4):
+            begun = time.monotonic()
+            for rank in said(launch(n, "turns", kind, seconds=BOUND)):
+                assert rank["steps"] == alone["steps"]
+                for name in ("weights", "means"):
+                    assert all(abs(a - b) < 1e-5 for a, b in zip(rank[name], alone[name], strict=True)), (kind, n, name)
+            print(f"  {time.monotonic() - begun:5.1f} s  objectives by {kind}, {n} processes: the figures of one")  # noqa: T201  # the report
+        for how, words in (
+            ("raises", "PeerError: rank 1 failed in Trouble.after_loss"),
+            ("killed", "PeerError: rank 1 ended without a word"),
+        ):
+            begun = time.monotonic()
+            for rank, ended in enumerate(launch(4, "turns", kind, how, seconds=BOUND)):
+                if rank != 1:
+                    expect(words, ended.out, begun)
+
+
 def example() -> None:
     """The example of the documents, as torchrun starts it."""
     begun = time.monotonic()
@@ -183,6 +204,7 @@ def machines() -> None:
 if __name__ == "__main__":
     ways_to_fail()
     launchers()
+    objectives()
     example()
     with_deepspeed()
     machines()

@@ -161,10 +161,52 @@ def test_objectives_of_several_ranks_are_taken_up_bit_for_bit(two: list[dict[str
     assert "step-00000010" in two[0]["objectives"]["names"]
 
 
-def test_objectives_are_refused_where_parameters_are_sharded(two: list[dict[str, Any]], one: dict[str, Any]) -> None:
+def same(found: dict[str, Any], alone: dict[str, Any], rel: float = 2e-4, tiny: float = 1e-5) -> bool:
+    """Whether objectives have come to the same."""
+    numbers = all(
+        found[name] == pytest.approx(alone[name], rel=rel, abs=tiny) for name in ("weights", "smooth", "means")
+    )
+    return numbers and (found["heard"], found["steps"]) == (alone["heard"], alone["steps"])
+
+
+def test_objectives_in_shards_come_to_the_figures_of_one_process_without_an_engine(
+    one: dict[str, Any], two: list[dict[str, Any]], four: list[dict[str, Any]]
+) -> None:
+    alone = one["sharded objectives"]["no engine"]
+    assert alone["steps"] == [8, 6] and not alone["sharded"]
+    for ranks in ([one], two, four):
+        for rank in ranks:
+            found = rank["sharded objectives"]["whole"]
+            assert found["sharded"]
+            assert same(found, alone)
+            assert found["weights"] == ranks[0]["sharded objectives"]["whole"]["weights"]
+
+
+def test_objectives_in_shards_are_taken_up_bit_for_bit_by_as_many_ranks_and_to_rounding_by_others(
+    one: dict[str, Any], two: list[dict[str, Any]], four: list[dict[str, Any]]
+) -> None:
+    whole = two[0]["sharded objectives"]["whole"]
     for rank in two:
-        assert "by TorchEngine(DDP()) alone" in rank["objectives"]["refused"]
-    assert "refused" not in one["objectives"]
+        assert rank["sharded objectives"]["again"]["weights"] == whole["weights"]
+    for rank in (one, *two, *four):
+        assert same(rank["sharded objectives"]["again"], whole)
+
+
+def test_objectives_in_shards_are_loaded_by_any_number_of_ranks_and_without_an_engine(
+    one: dict[str, Any], two: list[dict[str, Any]], four: list[dict[str, Any]]
+) -> None:
+    saved = two[0]["sharded objectives"]["loaded"]
+    assert saved != [two[0]["sharded objectives"]["whole"]["weights"]]
+    assert one["sharded objectives"]["loaded"] == 2 * saved
+    assert all(rank["sharded objectives"]["loaded"] == saved for rank in (*two, *four))
+
+
+def test_an_error_in_a_turn_of_sharded_objectives_ends_the_others() -> None:
+    healthy, failed = launch(2, "turns", "fsdp", "raises")
+    assert failed.code == healthy.code == 1
+    assert "ValueError: bad luck" in failed.out
+    assert "PeerError: rank 1 failed in Trouble.after_loss" in healthy.out
+    assert "in the turn of critic" in healthy.out
 
 
 @pytest.mark.parametrize("strategy", ["saving", "sharded"])
@@ -239,6 +281,25 @@ def test_two_processes_of_accelerate_compute_in_the_precision_that_it_was_asked_
         assert rank["bf16"]["inside"] == ["torch.bfloat16"]
         assert rank["bf16"]["weights"] == accelerated[0]["bf16"]["weights"]
         assert rank["bf16"]["weights"] == pytest.approx(one["ddp"]["weights"], rel=0.05, abs=0.05)
+
+
+def test_objectives_of_two_processes_of_accelerate_come_to_the_figures_of_one(
+    one: dict[str, Any], accelerated: list[dict[str, Any]]
+) -> None:
+    for rank in accelerated:
+        assert same(rank["no objectives"], one["objectives"]["whole"])
+        assert rank["no objectives"]["weights"] == accelerated[0]["no objectives"]["weights"]
+        assert rank["no objectives"]["inside"] == ["torch.float32"]
+
+
+def test_objectives_of_accelerate_compute_in_the_precision_that_it_was_asked_for(
+    one: dict[str, Any], accelerated: list[dict[str, Any]]
+) -> None:
+    for rank in accelerated:
+        assert rank["bf16 objectives"]["inside"] == ["torch.bfloat16"]
+        assert rank["bf16 objectives"]["weights"] == accelerated[0]["bf16 objectives"]["weights"]
+        assert rank["bf16 objectives"]["weights"] != one["objectives"]["whole"]["weights"]
+        assert same(rank["bf16 objectives"], one["objectives"]["whole"], rel=0.05, tiny=0.05)
 
 
 def test_accelerate_that_starts_one_process_instead_of_two_is_refused() -> None:

@@ -53,6 +53,12 @@ _REFUSED: Final = {
 }
 """The ways to distribute that contradict what callbacks are promised, and how. All others are accelerate's to do."""
 
+_HALF: Final = (
+    'take mixed_precision="bf16", or "no" and a MixedPrecision callback for each objective, which has its own scale.'
+)
+
+_PLAIN: Final = "take TorchEngine(DDP()), or accelerate without that."
+
 
 class AccelerateEngine(DistributedEngine):
     """The processes of an `Accelerator` that has been made, one or more, with data parallelism.
@@ -113,6 +119,8 @@ class AccelerateEngine(DistributedEngine):
         Args:
             model: A model that has been prepared.
         """
+        if model in self._of_objectives:  # a turn brings its gradients together
+            return model
         trained = tuple(parameter.requires_grad for parameter in model.parameters())
         if not any(trained):
             return model
@@ -145,6 +153,39 @@ class AccelerateEngine(DistributedEngine):
         if self._on_xla:
             return xla.CutsBehind(opt)
         return opt if self._deepspeed is None else self._deepspeed
+
+    @override
+    def check_turns(self, models: Sequence[nn.Module], /) -> None:
+        """Takes note of the models of a loop's objectives, which are called as they are.
+
+        Args:
+            models: The models.
+
+        Raises:
+            EngineError: accelerate does more than data parallelism and bf16.
+        """
+        for does, what, instead in (
+            (self._scaler is not None, "scales the gradients for float16, of one optimizer at a time", _HALF),
+            (self._deepspeed is not None, "has DeepSpeed compute the gradients of all of a model's parameters", _PLAIN),
+            (self._on_xla, "sums up the gradients of one optimizer on XLA", _PLAIN),
+        ):
+            if does:
+                raise EngineError(
+                    f"accelerate {what} here, and a turn computes those of its own objective's parameters: {instead}"
+                )
+        super().check_turns(models)
+        if self._model in models:
+            self._wrapped = self._model = None
+
+    @override
+    def compute_gradients(self, loss: Tensor, parameters: Sequence[Tensor], /) -> None:
+        """Has accelerate compute the gradients of the parameters of an objective: this rank's own.
+
+        Args:
+            loss: The mean over this rank's own samples.
+            parameters: The parameters.
+        """
+        self._accelerator.backward(self._weighted(loss), inputs=list(parameters))
 
     @override
     def planned(self, plan: Plan[X, Y, P], callbacks: Sequence[SomeCallback], /) -> Plan[X, Y, P]:
@@ -187,7 +228,7 @@ class AccelerateEngine(DistributedEngine):
         Returns:
             What cancels the batch, where gradients of half precision have overflowed.
         """
-        weighted = loss if self._scale == 1.0 else loss * self._scale
+        weighted = self._weighted(loss)
         if self._scaler is not None:
             return self._scaled_backward(weighted, self._scaler)
         if self._deepspeed is not None:
@@ -208,6 +249,10 @@ class AccelerateEngine(DistributedEngine):
         if self._on_xla:
             xla.cut()  # what is read before would be computed twice: for the figure, and for backward
         return super().mean(figure)
+
+    def _weighted(self, loss: Tensor) -> Tensor:
+        """A loss that weighs as much as this rank's share of the batch."""
+        return loss if self._scale == 1.0 else loss * self._scale
 
     def _scaled_backward(self, loss: Tensor, scaler: GradScaler) -> Optional[CancelBatch]:
         """Computes gradients scaled up, and scales them down: callbacks see true ones."""

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Generator, Iterable, Mapping, Optional, Sequence
+from weakref import WeakSet
 
 import attrs
 import msgspec
@@ -25,6 +26,7 @@ from ..events import P, X, Y
 from ..optimizer import Steps
 from ..outcomes import CancelBatch
 from ..ranks import here, over
+from ..tree import shard_of
 from ..turns import marks, trained_by
 from .averaging import average_gradients
 from .failing import Failures
@@ -51,6 +53,7 @@ class DistributedEngine(ABC):
         self._scale = 1.0
         self._alone = ""
         self._in_hook = False
+        self._of_objectives: WeakSet[nn.Module] = WeakSet()
         self._seed = int(self.exchange(str(torch.initial_seed()))[0])
 
     @property
@@ -123,7 +126,11 @@ class DistributedEngine(ABC):
         self._in_hook = begins
 
     def prepare(self, model: nn.Module, device: Device, /) -> torch.device:
-        """Has all ranks begin with the weights of the first; the engine's own class does the rest."""
+        """Has all ranks begin with the weights of the first; the engine's own class does the rest.
+
+        A model that was an objective's is trained by itself from then on, until a loop has it as one again.
+        """
+        self._of_objectives.discard(model)
         with torch.no_grad():
             for tensor in (*model.parameters(), *model.buffers()):
                 self.broadcast(tensor.detach())
@@ -203,19 +210,12 @@ class DistributedEngine(ABC):
         return None if self._scale == 1.0 else (loss.new_tensor(self._scale),)
 
     def check_turns(self, models: Sequence[nn.Module], /) -> None:
-        """Refuses objectives, which an engine has to be made for.
+        """Takes note of the models of a loop's objectives, which are called as they are.
 
         Args:
-            models: The models of the objectives.
-
-        Raises:
-            EngineError: There are several processes.
+            models: The models.
         """
-        if self.world_size > 1:
-            raise EngineError(
-                f"{type(self).__name__} trains no objectives in several processes: what wraps the model computes the "
-                f"gradients of all its parameters, and a turn those of its objective alone. TorchEngine(DDP()) does it."
-            )
+        self._of_objectives.update(models)
 
     def planned_turn(self, plan: BatchPlan[X, Y, P], opt: Optimizer, /) -> BatchPlan[X, Y, P]:
         """The plan of an objective's turns on this rank: its hooks vote, and the ranks' gradients are averaged.
@@ -224,16 +224,26 @@ class DistributedEngine(ABC):
             plan: Whom to call at each event of a turn.
             opt: The objective's optimizer.
         """
-        if self.world_size == 1:
+        if self.world_size == 1 and self.mesh is None:
             return plan
 
         def backward(loss: Tensor) -> None:
             trained = trained_by(opt)
-            before = marks(trained)
-            autograd.backward((loss,), self._weight_of(loss), inputs=trained)
-            average_gradients(trained, before, self.world_size)
+            whole = [parameter for parameter in trained if shard_of(parameter) is None]
+            before = marks(whole)
+            self.compute_gradients(loss, trained)
+            average_gradients(whole, before, self.world_size)
 
         return attrs.evolve(agreed_turn(plan, self), backward=backward)
+
+    def compute_gradients(self, loss: Tensor, parameters: Sequence[Tensor], /) -> None:
+        """Computes the gradients of the parameters of an objective: this rank's own, apart from those of shards.
+
+        Args:
+            loss: The mean over this rank's own samples.
+            parameters: The parameters.
+        """
+        autograd.backward((loss,), self._weight_of(loss), inputs=parameters)
 
     def compare(self, facts: Mapping[str, object], /) -> None:
         """Refuses what is not the same on all ranks.

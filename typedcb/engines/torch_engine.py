@@ -9,21 +9,24 @@ from __future__ import annotations
 
 import os
 from typing import Callable, Iterable, Optional, Sequence, Union
-from weakref import WeakSet
 
 import attrs
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
 from typing_extensions import override
 
 from ..device import device_of
+from ..dispatch import BatchPlan
 from ..engine import Device, Forward
 from ..errors import EngineError
+from ..events import P, X, Y
 from .distributed import DistributedEngine
 from .processes import Processes
+from .shards import Shards
 
 
 @attrs.frozen
@@ -95,7 +98,7 @@ class TorchEngine(DistributedEngine):
         self._wrapped: Optional[DistributedDataParallel] = None
         self._model: Optional[nn.Module] = None
         self._trained: tuple[bool, ...] = ()
-        self._of_objectives: WeakSet[nn.Module] = WeakSet()
+        self._shards = Shards()
         super().__init__(joined)
 
     @property
@@ -114,7 +117,6 @@ class TorchEngine(DistributedEngine):
             model: The model.
             device: Where it is to be; the engine's device by default.
         """
-        self._of_objectives.discard(model)
         model.to(self._device if device is None else device)
         super().prepare(model, device)
         if isinstance(self._strategy, FSDP) and self._mesh is not None:
@@ -125,20 +127,43 @@ class TorchEngine(DistributedEngine):
 
     @override
     def check_turns(self, models: Sequence[nn.Module], /) -> None:
-        """Takes note of the models of a loop's objectives.
+        """Takes note of the models of a loop's objectives, and of what is gathered of those that are sharded.
 
         Args:
             models: The models.
+        """
+        super().check_turns(models)
+        if self._mesh is not None:
+            for model in models:
+                self._shards.find(model)
+
+    @override
+    def planned_turn(self, plan: BatchPlan[X, Y, P], opt: Optimizer, /) -> BatchPlan[X, Y, P]:
+        """The plan of an objective's turns on this rank.
+
+        Args:
+            plan: Whom to call at each event of a turn.
+            opt: The objective's optimizer.
+        """
+        if self._mesh is not None:
+            self._shards.follow(opt)
+        return super().planned_turn(plan, opt)
+
+    @override
+    def compute_gradients(self, loss: Tensor, parameters: Sequence[Tensor], /) -> None:
+        """Computes the gradients of the parameters of an objective: this rank's own, or of shards the mean of all.
+
+        Args:
+            loss: The mean over this rank's own samples.
+            parameters: The parameters.
 
         Raises:
-            EngineError: Their parameters are sharded.
+            EngineError: Of a shard nobody knows the whole, or fully_shard has dropped it too early.
         """
-        if self._mesh is not None and self.world_size > 1:
-            raise EngineError(
-                "objectives train in several processes by TorchEngine(DDP()) alone: of sharded parameters fully_shard "
-                "computes the gradients of all at once, and a turn those of its objective."
-            )
-        self._of_objectives.update(models)
+        if self._mesh is None:
+            super().compute_gradients(loss, parameters)
+        else:
+            self._shards.backward(loss, self._weight_of(loss), parameters)
 
     @override
     def forward(self, model: nn.Module, /) -> Forward:
