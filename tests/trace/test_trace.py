@@ -38,7 +38,7 @@ from typedcb.events import BatchEvent, LossEvent
 from typedcb.hooks import HOOKS
 from typedcb.needs import Parts
 from typedcb.trace import ItemsValue, TensorValue, TextValue, Trace, TracedRun, WeightValue, read
-from typedcb.trace.recorder import HookName
+from typedcb.trace.options import HookName
 
 
 def traced(learn: Any, path: Path, n_epochs: int = 1, **options: Any) -> TracedRun:

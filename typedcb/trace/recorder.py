@@ -7,92 +7,31 @@ when the next event comes, or at once where nothing can follow in it.
 
 from __future__ import annotations
 
-import os
-import platform
 import time
 import warnings
 from typing import Callable, Final, Generic, Literal, Optional, Sequence, Union
 
 import attrs
 import msgspec
-import torch
-from torch import Tensor, nn
-from typing_extensions import TypeAlias
+from torch import Tensor
 
 from .. import hooks
-from ..callback import SomeCallback, field_values
-from ..cell import State, View
+from ..callback import SomeCallback
+from ..cell import State
 from ..dependencies import own_states
-from ..dispatch import E, Listeners, overrides
+from ..dispatch import E, Listeners
 from ..errors import TraceWarning
 from ..events import AfterFit, Cancelled, Failed
-from ..hooks import HOOKS, HookSpec
+from ..hooks import HookSpec
 from ..identity import names_of
 from ..needs import HasModelAndOpt
 from ..outcomes import Cancel
-from ..tree import dtype_name
 from .framing import Writer
-from .looking import Cells, Gradients, Hypers, RandomNumbers, Watched, Weights, hypers, random_hashes, same
-from .records import FORMAT, Call, CallbackInfo, End, Event, Header, NamedValues, TensorValue, TextValue, Value
+from .header import header_of
+from .looking import Cells, Gradients, Hypers, RandomNumbers, Watched, Weights, same
+from .options import Options
+from .records import Call, End, Event, Header, TextValue, Value
 from .summaries import Summarizer, error_value
-
-HookName: TypeAlias = Literal[
-    "begin_fit",
-    "begin_epoch",
-    "begin_batch",
-    "after_pred",
-    "after_loss",
-    "after_backward",
-    "after_step",
-    "after_cancel_batch",
-    "after_batch",
-    "after_cancel_epoch",
-    "begin_validate",
-    "after_validate",
-    "after_epoch",
-    "after_cancel_train",
-    "after_fit",
-]
-"""The name of a hook."""
-
-Field: TypeAlias = Literal["xb", "yb", "pred", "loss"]
-"""What a batch's events carry."""
-
-Watch: TypeAlias = Literal["cells", "weights", "gradients", "hypers", "random"]
-"""What a trace watches beside events."""
-
-
-@attrs.frozen
-class Options:
-    """What is recorded."""
-
-    every_batches: int
-    """Batches are recorded whose index is a multiple of this."""
-
-    events: frozenset[str]
-    """The events that are recorded, by their hooks' names."""
-
-    fields: frozenset[str]
-    """Which of xb, yb, pred and loss are recorded."""
-
-    watch: frozenset[str]
-    """What is watched beside events."""
-
-    hashes: bool
-    """Whether tensors of events and cells are hashed."""
-
-    stats: bool
-    """Whether their mean and standard deviation are computed."""
-
-    each_weight: bool
-    """Whether every weight and gradient is recorded by name."""
-
-    thorough: bool
-    """Whether every weight is hashed after every turn."""
-
-    sync: bool
-    """Whether tensors of other devices than the CPU are fetched."""
-
 
 _POSITION: Final = ("phase", "epoch", "index", "step")
 _PAYLOAD: Final = ("xb", "yb", "pred", "loss")
@@ -340,7 +279,7 @@ class Recorder:
         self._writer = self._open_writer()
         self._given_up = False
         self._zero = time.perf_counter()
-        self._write(self._header())
+        self._write(header_of(self._kind, self._learn, self._callbacks, self._names, self._options, self._summarize))
 
     def _end_run(self, end: End) -> None:
         self._write(end)
@@ -388,46 +327,6 @@ class Recorder:
             for field, state in own_states(callback).items()
         }
 
-    def _header(self) -> Header:
-        model, opt = self._learn.model, self._learn.opt
-        return Header(
-            FORMAT,
-            self._kind,
-            time.time(),
-            _versions(),
-            _host(),
-            {"torch": torch.initial_seed(), **random_hashes(sync=self._options.sync)},
-            tuple(self._info(callback) for callback in self._callbacks),
-            {"class": type(model).__qualname__, "weights": _shapes(model)},
-            {"class": type(opt).__qualname__, **hypers(opt, self._summarize)},
-            {name: self._summarize(value) for name, value in self._options_shown().items()},
-        )
-
-    def _options_shown(self) -> dict[str, object]:
-        options = self._options
-        shown: dict[str, object] = attrs.asdict(options, recurse=False)
-        sets = {"events": options.events, "fields": options.fields, "watch": options.watch}
-        return {**shown, **{name: tuple(sorted(words)) for name, words in sets.items()}}
-
-    def _info(self, callback: SomeCallback) -> CallbackInfo:
-        own = own_states(callback)
-        settings = {name: value for name, value in field_values(callback).items() if name not in own}
-        return CallbackInfo(
-            self._names[id(callback)],
-            type(callback).__module__,
-            callback.order,
-            callback.phases,
-            tuple(name for name, spec in HOOKS.items() if overrides(callback, spec)),
-            {name: self._setting(value) for name, value in settings.items()},
-            {name: state.reset for name, state in own.items()},
-            tuple(name for name, state in own.items() if not state.saved),
-        )
-
-    def _setting(self, value: object) -> Value:
-        if isinstance(value, View):
-            return TextValue("View", self._names.get(id(value.source), ""))
-        return self._summarize(value)
-
 
 def _names(callbacks: Sequence[SomeCallback]) -> dict[int, str]:
     """What callbacks and their cells are called, by id: `SmoothLoss`, `SmoothLoss#2`, `SmoothLoss#2.mean`."""
@@ -445,27 +344,3 @@ def _end_of_fit(event: AfterFit, seconds: float) -> End:
     reason = outcome.cancel.reason if isinstance(outcome, Cancelled) else ""
     error = error_value(outcome.error) if isinstance(outcome, Failed) else None
     return End(type(outcome).__name__, seconds, reason, error)
-
-
-def _versions() -> dict[str, str]:
-    from .. import __version__  # noqa: PLC0415  # the package has loaded this module
-
-    return {"typedcb": __version__, "torch": str(torch.__version__), "python": platform.python_version()}
-
-
-def _host() -> dict[str, Value]:
-    return {
-        "name": platform.node(),
-        "machine": platform.machine(),
-        "system": platform.system(),
-        "threads": torch.get_num_threads(),
-        "pid": os.getpid(),
-    }
-
-
-def _shapes(model: nn.Module) -> NamedValues:
-    tensors = [*model.named_parameters(), *model.named_buffers()]
-    shapes: dict[str, Value] = {
-        name: TensorValue(tuple(tensor.shape), dtype_name(tensor), str(tensor.device)) for name, tensor in tensors
-    }
-    return NamedValues("dict", len(shapes), shapes)

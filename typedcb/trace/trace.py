@@ -14,7 +14,8 @@ from ..dispatch import Watcher
 from ..needs import HasModelAndOpt
 from ..ranks import Where
 from .framing import Writer
-from .recorder import Field, HookName, Options, Recorder, Watch
+from .options import Field, HookName, Options, Watch
+from .recorder import Recorder
 
 ALL_EVENTS: Final[tuple[HookName, ...]] = get_args(HookName)
 ALL_FIELDS: Final[tuple[Field, ...]] = get_args(Field)
