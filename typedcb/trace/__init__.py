@@ -1,9 +1,9 @@
 """Records what a loop does, event by event, and reads it back: `Trace` writes, `read` reads."""
 
 from .amounts import Amount as Amount
-from .diff import Difference as Difference
-from .diff import Equal as Equal
-from .diff import Rules as Rules
+from .comparison import Difference as Difference
+from .comparison import Equal as Equal
+from .comparison import Rules as Rules
 from .diff import diff as diff
 from .reading import TracedRun as TracedRun
 from .reading import TraceFile as TraceFile

@@ -10,7 +10,8 @@ import msgspec
 
 from ..errors import TraceError
 from ..extras import require
-from .diff import Equal, Rules, diff
+from .comparison import Equal, Rules
+from .diff import diff
 from .figures import Filter
 from .page import write_page
 from .reading import read

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Final, Iterable, Iterator, Mapping, Optional, Sequence, Union
+from typing import Final, Iterable, Iterator, Optional, Sequence, Union
 
 import attrs
-from typing_extensions import TypeAlias, override
+from typing_extensions import TypeAlias
 
 from .aligning import Key, Known, Placed, Whole, wholes
-from .amounts import Amount, amount_of, differs
+from .amounts import amount_of, differs
+from .beginnings import beginnings
+from .comparison import Difference, Equal, Rules
 from .reading import TracedRun, read
 from .records import Call, ErrorValue, Event, Header, TextValue, Value
-from .words import place_of, shown
 
 AnyTrace: TypeAlias = Union[str, Path]
 
@@ -26,93 +27,6 @@ MEASURED: Final = ("cells:Timer*.*", "cells:Progress*.*", "cells:PeakMemory*.*",
 
 _FIRST: Final = ("hypers:", "cells:", "weights:", "weights", "gradients:", "gradients", "fields:", "random:")
 """What is named first of several differences at one moment: what is more likely the others' cause."""
-
-
-@attrs.frozen
-class Equal:
-    """Two traces tell of the same."""
-
-    events: int
-    """How many events were compared."""
-
-    notes: tuple[str, ...] = ()
-    """What is different about the two and did not show: a version, a setting."""
-
-    @override
-    def __str__(self) -> str:
-        return "\n".join((f"equal in all {self.events} events", *(f"  {note}" for note in self.notes)))
-
-
-@attrs.frozen
-class Difference:
-    """The first moment at which two traces differ."""
-
-    event: Event
-    """The event; where one side alone has it, that side's."""
-
-    turn: Optional[str]
-    """The callback after whose turn it was seen; None where the event already came with it."""
-
-    name: str
-    """What differs: `fields:xb`, `cells:SmoothLoss.mean`, `weights:0.weight`, `hypers:lr`, `random:torch`; `answer` and
-    `error` of a turn; `turn` where another callback came; `event` where one side has no such event; `beginning` where
-    the notes say what differs."""
-
-    a: Value
-    """What one side has."""
-
-    b: Value
-    """What the other side has."""
-
-    amount: Optional[Amount] = None
-    """By how much; None where there are no numbers that differ."""
-
-    also: tuple[str, ...] = ()
-    """What else differs at that moment."""
-
-    compared: int = 0
-    """How many events before it were equal."""
-
-    notes: tuple[str, ...] = ()
-    """What is different about the two from the beginning: a version, a setting."""
-
-    @override
-    def __str__(self) -> str:
-        when = "as it came" if self.turn is None else f"after {self.turn}"
-        lines = [f"the first difference is at {place_of(self.event)}, {when}: {self.name}"]
-        lines += [f"  a  {shown(self.a)}", f"  b  {shown(self.b)}"]
-        if self.amount is not None:
-            lines.append(f"  they differ in the {self.amount}")
-        if self.also:
-            rest = f" and {len(self.also) - 8} more" if len(self.also) > 8 else ""
-            lines.append(f"  also different then: {', '.join(self.also[:8])}{rest}")
-        lines.append(f"  {self.compared} events before it are equal")
-        more = [f"  and {len(self.notes) - 12} more, different from the beginning"] if len(self.notes) > 12 else []
-        return "\n".join([*lines, *(f"  {note}" for note in self.notes[:12]), *more])
-
-
-@attrs.frozen
-class Rules:
-    """What counts as a difference."""
-
-    ignore: tuple[str, ...] = ()
-    """Patterns of names that are passed over, such as `random:*` or `cells:MyTimer.*`."""
-
-    tolerance: float = 0.0
-    """Up to which relative difference numbers are equal. With any, tensors are compared by their statistics, and hashes
-    are not: for one machine against another."""
-
-    common: bool = False
-    """Whether events that one side alone has are passed over."""
-
-    callback_names: bool = True
-    """Whether callbacks are known by their names; by their places otherwise: for a class that was renamed."""
-
-    measured: bool = False
-    """Whether cells that hold times, and cells that no checkpoint holds, are compared too."""
-
-    beginnings: bool = False
-    """Whether versions, machines, seeds and settings have to be the same too."""
 
 
 def diff(
@@ -153,7 +67,7 @@ def diff_runs(a: Iterable[TracedRun], b: Iterable[TracedRun], rules: Rules) -> U
     compared = 0
     notes: list[str] = []
     for one, other in zip(mine, yours, strict=False):
-        notes += list(_notes(one.header, other.header))
+        notes += list(beginnings(one.header, other.header))
         if rules.beginnings and notes:
             return Difference(one.events[0].event, None, "beginning", None, None, notes=tuple(notes))
         pair = _Pair(one, other, rules)
@@ -378,35 +292,3 @@ def _rank(name: str) -> int:
     kind = next((place for place, prefix in enumerate(_FIRST) if name.startswith(prefix)), 0)
     field = name.removeprefix("fields:")
     return kind * 10 + (fields.index(field) if field in fields else 5)
-
-
-def _notes(a: Header, b: Header) -> Iterator[str]:
-    """What is different about two runs from the beginning."""
-    for what, one, other in (
-        ("version of", a.versions, b.versions),
-        ("host's", a.host, b.host),
-        ("seed", a.seeds, b.seeds),
-    ):
-        for name in sorted({*one, *other} - {"pid"}):
-            if one.get(name) != other.get(name):
-                yield f"the {what} {name}: {shown(one.get(name))} and {shown(other.get(name))}"
-    mine, yours = [info.name for info in a.callbacks], [info.name for info in b.callbacks]
-    if mine != yours:
-        yield f"the callbacks: {', '.join(mine)} and {', '.join(yours)}"
-    settings = {info.name: info.settings for info in b.callbacks}
-    for info in a.callbacks:
-        yield from _settings(info.name, info.settings, settings.get(info.name, info.settings))
-    yield from _settings("model", a.model, b.model)
-    yield from _settings("optimizer", a.optimizer, b.optimizer)
-
-
-def _settings(owner: str, one: Mapping[str, Value], other: Mapping[str, Value]) -> Iterator[str]:
-    for name in sorted({*one, *other}):
-        if one.get(name) != other.get(name) and not (_is_learner(one.get(name)) and _is_learner(other.get(name))):
-            what = f"{owner}.{name.removeprefix('hypers:')}"
-            yield f"{what}: {shown(one.get(name))} and {shown(other.get(name))}"
-
-
-def _is_learner(value: Value) -> bool:
-    """Whether a setting is the learner: what is different about it is told of by itself."""
-    return isinstance(value, TextValue) and value.kind == "Learner"
