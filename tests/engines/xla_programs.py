@@ -44,6 +44,9 @@ from typedcb.engines import AccelerateEngine
 SAMPLES = torch.randn(51, 6, generator=torch.Generator().manual_seed(1))
 CLASSES = SAMPLES[:, :3].argmax(1)
 
+MAKING = threading.Lock()
+"""Held while weights are drawn: ranks that are threads draw from one generator."""
+
 
 class Tied(nn.Module):
     """A model that has one of its weights twice, and others of one shape."""
@@ -97,8 +100,9 @@ def compiled() -> int:
 
 
 def learner(engine: Optional[AccelerateEngine], *cbs: Any, cb_funcs: Any = ()) -> Learner[Tensor, Tensor, Tensor]:
-    torch.manual_seed(3)
-    model = Tied()
+    with MAKING:
+        torch.manual_seed(3)
+        model = Tied()
     if engine is not None and engine.rank:  # what the first rank has is what all begin with
         with torch.no_grad():
             for parameter in model.parameters():
