@@ -113,16 +113,20 @@ class _Module(L.LightningModule):
         return sgd(self.model.parameters())
 
 
-class _Moving(_Module):
-    @override
-    def on_before_batch_transfer(self, batch: Pair, dataloader_idx: int) -> Pair:
-        return moved(*batch)
+class _Telling(_Module):
+    """The same with its prediction in what it returns: without that, Lightning's callbacks cannot be told of it."""
 
     @override
     def training_step(self, batch: Pair, index: int) -> Any:
         xb, yb = batch
         pred = self(xb)
         return {"loss": F.cross_entropy(pred, yb), "pred": pred.detach()}
+
+
+class _Moving(_Telling):
+    @override
+    def on_before_batch_transfer(self, batch: Pair, dataloader_idx: int) -> Pair:
+        return moved(*batch)
 
 
 class _Read(L.Callback):
@@ -135,22 +139,22 @@ class _ReadBothEnds(L.Callback):
         _ = batch_idx
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        _ = outputs["loss"]
+        _ = outputs["pred"], outputs["loss"]
 
 
 def reads(batches: Batches, n_epochs: int) -> tuple[Fit, Fit]:
     """The loss of each batch."""
-    return _fits(batches, n_epochs, lambda: [_Read()], lambda: [Reads()])
+    return _fits(batches, n_epochs, lambda: [_Read()], lambda: [Reads()], _Module)
 
 
 def both_ends(batches: Batches, n_epochs: int) -> tuple[Fit, Fit]:
-    """Where each batch begins, and where it ends."""
-    return _fits(batches, n_epochs, lambda: [_ReadBothEnds()], lambda: [ReadsBothEnds()])
+    """Where each batch begins, and, where it ends, its prediction and its loss."""
+    return _fits(batches, n_epochs, lambda: [_ReadBothEnds()], lambda: [ReadsBothEnds()], _Telling)
 
 
 def five(batches: Batches, n_epochs: int) -> tuple[Fit, Fit]:
     """_Means of the loss and of a metric, a smoothed loss, a record, clipping, a schedule, and another batch."""
-    return _fits(batches, n_epochs, _own_five, _typed_five, moves=True)
+    return _fits(batches, n_epochs, _own_five, _typed_five, _Moving)
 
 
 def _typed_five() -> list[Any]:
@@ -166,7 +170,11 @@ def _own_five() -> list[Any]:
 
 
 def _fits(
-    batches: Batches, n_epochs: int, own: Callable[[], list[Any]], ours: Callable[[], list[Any]], *, moves: bool = False
+    batches: Batches,
+    n_epochs: int,
+    own: Callable[[], list[Any]],
+    ours: Callable[[], list[Any]],
+    module: Callable[[], _Module],
 ) -> tuple[Fit, Fit]:
     """A fit with Lightning's callbacks, and one with typed ones.
 
@@ -175,13 +183,13 @@ def _fits(
         n_epochs: How many epochs.
         own: Makes Lightning's callbacks.
         ours: Makes the typed ones.
-        moves: Whether they use another batch and the prediction: for Lightning's, the module does that.
+        module: Makes the module of Lightning's, which does for them what a callback there cannot.
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 
-    def fit(module: Any, callbacks: list[Any]) -> object:
+    def fit(trained: Any, callbacks: list[Any]) -> object:
         trainer = L.Trainer(accelerator="cpu", max_epochs=n_epochs, barebones=True, callbacks=callbacks)
-        trainer.fit(module, batches)
-        return [weight.detach() for weight in module.parameters()]
+        trainer.fit(trained, batches)
+        return [weight.detach() for weight in trained.parameters()]
 
-    return lambda: fit((_Moving if moves else _Module)(), own()), lambda: fit(_Module(), [host(*ours())])
+    return lambda: fit(module(), own()), lambda: fit(_Module(), [host(*ours())])

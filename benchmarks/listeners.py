@@ -18,7 +18,7 @@ class Reads(AnyCallback):
 
 @dataclass(frozen=True)
 class ReadsBothEnds(AnyCallback):
-    """Reads the batch's number where it begins, and the loss where it ends."""
+    """Reads the batch's number where it begins, and its prediction and its loss where it ends."""
 
     def begin_batch(self, event: BatchEvent) -> None:
         """Reads it."""
@@ -27,4 +27,4 @@ class ReadsBothEnds(AnyCallback):
     def after_batch(self, event: AfterBatch[object, object, object]) -> None:
         """Reads it."""
         if isinstance(event.reached, AfterStep):
-            _ = event.reached.loss
+            _ = event.reached.pred, event.reached.loss

@@ -182,20 +182,19 @@ class Cursor(Generic[X, Y, P]):
         self.stage = ENDED
 
     def close(self) -> Optional[Cancel]:
-        """Ends the batch: after_cancel_batch and after_batch fire. What of a Cancel is for more than the batch."""
+        """Ends the batch: after_cancel_batch and after_batch fire. What of a Cancel is for more than the batch.
+
+        Whatever one callback answers or raises at after_batch, those behind it hear of the end too.
+        """
         cancel, self.cancel, self.cancelled = self.cancel, None, False
         if isinstance(cancel, CancelBatch):
-            if self.plan.after_cancel_batch:
-                told: AfterCancelBatch[X, Y, P] = AfterCancelBatch(cancel, self.reached())
-                fold(hooks.AFTER_CANCEL_BATCH, self.plan.after_cancel_batch, told)
+            self._tell_of_cancel(cancel)
             cancel = None
         if self.stage < SKIPPED:  # as `end` does, with one call less
             self._furthest = self.stage
         self.stage = ENDED  # an error in after_cancel_batch leaves the batch open: after_batch comes in any case
-        return self._tell_of_end(cancel) if self.plan.after_batch else cancel
-
-    def _tell_of_end(self, cancel: Optional[Cancel]) -> Optional[Cancel]:
-        """Fires after_batch: whatever one callback answers or raises, those behind it hear of the end too."""
+        if not self.plan.after_batch:
+            return cancel
         ended: AfterBatch[X, Y, P] = AfterBatch(self._after_step() if self._furthest == STEPPED else self.reached())
         listeners = iter(self.plan.after_batch)
         try:
@@ -207,6 +206,12 @@ class Cursor(Generic[X, Y, P]):
             self.late = tuple(tell_all(hooks.AFTER_BATCH, tuple(listeners), told, (error,)))
             raise
         return cancel
+
+    def _tell_of_cancel(self, cancel: CancelBatch) -> None:
+        """Fires after_cancel_batch: nothing of the Cancel is left for more than the batch."""
+        if self.plan.after_cancel_batch:
+            told: AfterCancelBatch[X, Y, P] = AfterCancelBatch(cancel, self.reached())
+            fold(hooks.AFTER_CANCEL_BATCH, self.plan.after_cancel_batch, told)
 
     def fail(self, error: BaseException) -> list[BaseException]:
         """Ends the batch by an error: after_batch fires. What went wrong in that.

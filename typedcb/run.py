@@ -163,20 +163,25 @@ class Run(Generic[X, Y, P]):
         if epoch is not None and self.plan.after_validate and not self.cancelled:
             self.note(fold(hooks.AFTER_VALIDATE, self.plan.after_validate, AfterValidate(epoch)))
 
-    def close_batch(self) -> None:
-        """Ends the batch that is open, if one is: after_cancel_batch, after_batch and after_cancel_epoch fire."""
+    def close_batch(self) -> bool:
+        """Ends the batch that is open, if one is: after_cancel_batch, after_batch and after_cancel_epoch fire.
+
+        Returns:
+            Whether a callback has ended more than the batch.
+        """
         cursor = self.cursor
         if cursor is None or cursor.stage == ENDED:
-            return
+            return False
         for objective in cursor.objectives:
             objective.end_turn()
         cancel = cursor.close()
         if cancel is None:
-            return
+            return False
         if isinstance(cancel, CancelEpoch):
             self._cut_short = cursor
             self.tell_cancel_epoch(cursor.epoch, cancel)
         self.note(cancel)
+        return True
 
     def tell_cancel_epoch(self, epoch: int, cancel: CancelEpoch) -> None:
         """Fires after_cancel_epoch."""

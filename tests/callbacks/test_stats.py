@@ -185,3 +185,10 @@ def test_skipped_validation_keeps_the_last_figures() -> None:
 
     assert stats.valid_loss.value != first
     assert not math.isnan(stats.valid_loss.value)
+
+
+@pytest.mark.parametrize("yb", [torch.tensor([[0], [1], [2]]), torch.eye(3)])
+def test_accuracy_refuses_targets_that_are_not_one_to_a_prediction(yb: Tensor) -> None:
+    with pytest.raises(ValueError, match=r"needs class indices of shape \(3,\)"):
+        accuracy(torch.eye(3), yb)
+    assert accuracy(torch.eye(3), torch.tensor([0, 1, 0])).item() == pytest.approx(2 / 3)

@@ -215,8 +215,18 @@ def accuracy(pred: Tensor, yb: Tensor) -> Tensor:
 
     Returns:
         A scalar in [0, 1].
+
+    Raises:
+        ValueError: There is not one target to each prediction: torch would compare all with all.
     """
-    return (pred.argmax(dim=1) == yb).float().mean()
+    best = pred.argmax(dim=1)
+    if best.shape != yb.shape:
+        raise ValueError(
+            f"accuracy has a prediction of shape {tuple(pred.shape)} and targets of shape {tuple(yb.shape)}, and needs "
+            f"class indices of shape {tuple(best.shape)}: yb.squeeze(1) where they are a column, yb.argmax(dim=1) "
+            f"where they are one-hot."
+        )
+    return (best == yb).float().mean()
 
 
 def metric_name(metric: object) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from functools import partial
 from typing import Callable, Final, Generic, Optional, Sequence
 
 from torch import nn
@@ -176,7 +177,9 @@ class LightningCallbacks(Hosting[X, Y, P], L.Callback, Generic[X, Y, P]):
         if "on_train_batch_start" not in self._told:  # the module's own begins batches
             self._leave("on_train_batch_start")
         elif self._module is not None:
-            self._module.begin_batch(fit, batch, batch_idx)
+            self._module.begin_batch(fit, trainer, pl_module, batch, batch_idx)
+            # From now on without the questions above, until `_take` has them asked again.
+            vars(self)["on_train_batch_start"] = partial(self._module.begin_batch, fit)
 
     @override
     def on_after_backward(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -201,10 +204,10 @@ class LightningCallbacks(Hosting[X, Y, P], L.Callback, Generic[X, Y, P]):
     ) -> None:
         """Fires after_batch, and ends the epoch where a callback has asked for that."""
         fit = self._fit or self._under_way()
-        fit.close_batch()
+        ends_pass = fit.close_batch()
         if "on_train_batch_end" not in self._told:
             self._leave("on_train_batch_end")
-        if fit.cut_short:
+        if ends_pass:
             trainer.fit_loop.epoch_loop.batch_progress.is_last_batch = True  # the loop over the batches ends on it
             if fit.cancelled:
                 self._set(trainer, "limit_val_batches", 0)
@@ -244,7 +247,7 @@ class LightningCallbacks(Hosting[X, Y, P], L.Callback, Generic[X, Y, P]):
             if "on_validation_batch_start" not in self._told:  # the module's own begins batches
                 self._leave("on_validation_batch_start")
             elif self._module is not None:
-                self._module.begin_batch(fit, batch, batch_idx)
+                self._module.begin_batch(fit, trainer, pl_module, batch, batch_idx)
 
     @override
     def on_validation_batch_end(

@@ -105,11 +105,13 @@ class HostedModule(Generic[X, Y, P]):
         self.cursor = fit.batch
         self._valid_index = 0
 
-    def begin_batch(self, fit: Hosted[X, Y, P], batch: object, index: int) -> None:
-        """Fires begin_batch.
+    def begin_batch(self, fit: Hosted[X, Y, P], trainer: object, module: object, batch: object, index: int) -> None:
+        """Fires begin_batch, as a hook of a callback's.
 
         Args:
             fit: The fit.
+            trainer: Lightning's.
+            module: The LightningModule.
             batch: The batch as Lightning has it.
             index: Its number as Lightning counts, afresh for each loader.
         """
@@ -151,7 +153,7 @@ class HostedModule(Generic[X, Y, P]):
         def begins(batch: object, index: int, *rest: object) -> object:
             cursor = self.cursor
             if cursor is None or cursor.stage != ENDED or cursor.phase == "valid":
-                self.begin_batch(fit, batch, index)
+                self.begin_batch(fit, None, None, batch, index)
             else:  # the same, with fewer calls
                 cursor.xb, cursor.yb = self._given = split(batch)
                 cursor.index = index
@@ -204,6 +206,10 @@ class HostedModule(Generic[X, Y, P]):
             if hears_backward and not self.stepping:  # Lightning adds gradients up
                 self._heed("on_after_backward")
             if cursor.stage == PREDICTED and isinstance(output, Tensor):
+                if not cursor.hears_loss and cursor.index:  # as `lost` does it, with one call less
+                    cursor.value = output
+                    cursor.stage = LOSS
+                    return output
                 loss = cursor.lost(output)
                 return loss if cursor.stage == LOSS else self._cut(cursor)
             return self._with_loss(cursor, output)

@@ -237,8 +237,7 @@ class SkorchCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
     def end_batch(self) -> bool:
         """Fires after_batch: whether the pass goes on."""
         fit = self._fit or self._under_way()
-        fit.close_batch()
-        if not fit.cut_short:
+        if not fit.close_batch():
             return True
         if fit.cancelled:
             raise _Cancelled

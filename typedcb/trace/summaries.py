@@ -131,8 +131,8 @@ class Summarizer:
         outside = TensorValue(shape, dtype, device)
         if not has_contents(tensor):
             return outside
-        # an inference tensor counts no versions, and is looked at each time
-        version = -1 if tensor.is_inference() else tensor._version
+        # an inference tensor counts no versions, XLA's do not tell where they are: these are looked at each time
+        version = -1 if tensor.is_inference() or not tensor.data_ptr() else tensor._version
         key = (tensor.data_ptr(), version, shape, dtype, device, tensor.stride())
         if version < 0 or key not in self._known:
             self._known[key] = (tensor.detach(), self._looked_at(plain(tensor), outside))
