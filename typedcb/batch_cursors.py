@@ -33,7 +33,7 @@ class TrainCursor(Cursor[X, Y, P], Predicted[X, Y, P], WithLoss, BackwardDone):
         if self.stage != PREDICTED:
             self._check_stopped("loss")
         else:
-            self.value = loss
+            self.computed = loss
             self.stage = LOSS
             if self.hears_loss:
                 if not self.index:  # what a loss function gives does not change its shape from batch to batch
@@ -52,9 +52,9 @@ class TrainCursor(Cursor[X, Y, P], Predicted[X, Y, P], WithLoss, BackwardDone):
             self._check_stopped("backward")
             return self
         try:
-            autograd.backward((self.value,))  # as loss.backward() does, with one call less
+            autograd.backward((self.computed,))  # as loss.backward() does, with one call less
         except Exception as error:
-            check_graph(self.value, error)
+            check_graph(self.computed, error)
             raise
         self.stage = BACKWARD
         if self.hears_backward:
@@ -92,7 +92,7 @@ class QuietTrainCursor(TrainCursor[X, Y, P]):
         if self.stage != PREDICTED:
             self._check_stopped("loss")
         else:
-            self.value = loss
+            self.computed = loss
             self.stage = LOSS
         return self
 
@@ -101,9 +101,9 @@ class QuietTrainCursor(TrainCursor[X, Y, P]):
         if self.stage != LOSS:
             return super().backward()
         try:
-            autograd.backward((self.value,))
+            autograd.backward((self.computed,))
         except Exception as error:
-            check_graph(self.value, error)
+            check_graph(self.computed, error)
             raise
         self.stage = BACKWARD
         return self
@@ -135,9 +135,9 @@ class EngineTrainCursor(TrainCursor[X, Y, P]):
         if self.stage != LOSS or self.plan.backward is None:
             return super().backward()
         try:
-            cancel = self.plan.backward(self.value)
+            cancel = self.plan.backward(self.computed)
         except Exception as error:
-            check_graph(self.value, error)
+            check_graph(self.computed, error)
             raise
         self.stage = BACKWARD
         if cancel is not None:
@@ -160,7 +160,7 @@ class ValidCursor(Cursor[X, Y, P], ValidPredicted[X, Y, P], Evaluated):
             self._check_stopped("loss")
         else:
             check_loss(loss)
-            self.value = loss
+            self.computed = loss
             self.stage = LOSS
             if self.hears_loss:
                 self.take_after_loss(fold(AFTER_LOSS, self.plan.after_loss, self._after_loss()))

@@ -50,6 +50,7 @@ class Cursor(Generic[X, Y, P]):
         "_furthest",
         "cancel",
         "cancelled",
+        "computed",
         "epoch",
         "hears_backward",
         "hears_loss",
@@ -64,7 +65,6 @@ class Cursor(Generic[X, Y, P]):
         "pred",
         "stage",
         "steps",
-        "value",
         "xb",
         "yb",
     )
@@ -78,7 +78,7 @@ class Cursor(Generic[X, Y, P]):
     pred: P
     """The prediction, as the callbacks left it; there once the model has been called."""
 
-    value: Tensor
+    computed: Tensor
     """The loss, as the callbacks left it; there once it has been computed."""
 
     index: int
@@ -148,6 +148,11 @@ class Cursor(Generic[X, Y, P]):
         self.stage = ENDED
 
     @property
+    def value(self) -> Tensor:
+        """The loss, as the callbacks left it, as loops read it."""
+        return self.computed
+
+    @property
     def place(self) -> str:
         """Where it is in the fit, in words."""
         return f"epoch {self.epoch}, batch {self.index}, {self.phase}"
@@ -168,12 +173,12 @@ class Cursor(Generic[X, Y, P]):
     @property
     def last_loss(self) -> Optional[Tensor]:
         """The loss of the last batch of this pass that had one; None where none had."""
-        return getattr(self, "value", None)
+        return getattr(self, "computed", None)
 
     def check_first_loss(self) -> None:
         """Refuses a loss that is no scalar, when nobody listened to it before."""
         if self.stage in (BACKWARD, STEPPED):
-            check_loss(self.value)
+            check_loss(self.computed)
 
     def end(self) -> None:
         """Marks the batch as over."""
@@ -277,7 +282,7 @@ class Cursor(Generic[X, Y, P]):
         if isinstance(answer, Cancel):
             self._stop(CANCELLED, answer)
         else:
-            self.value = answer.loss
+            self.computed = answer.loss
 
     def _fire_after_backward(self) -> None:
         answer = fold(hooks.AFTER_BACKWARD, self.plan.after_backward, self._after_backward())
@@ -296,15 +301,15 @@ class Cursor(Generic[X, Y, P]):
     def _detach(self) -> None:
         """Takes the prediction and the loss out of their graphs. What is detached already stays as it is."""
         pred: object = self.pred
-        loss: object = self.value  # it may be no tensor: its batch has failed for that
+        loss: object = self.computed  # it may be no tensor: its batch has failed for that
         if not (isinstance(pred, Tensor) and isinstance(loss, Tensor)):
-            self.pred, self.value = _detached(self.pred), _detached(self.value)
+            self.pred, self.computed = _detached(self.pred), _detached(self.computed)
             return
         if pred.requires_grad:  # as _detached does it, with fewer calls
             detached: Any = pred.detach()  # Any: it is what P is, and no type says so
             self.pred = detached
         if loss.requires_grad:
-            self.value = loss.detach()
+            self.computed = loss.detach()
 
     def _stop(self, stage: int, cancel: Optional[Cancel]) -> None:
         """Lets nothing more happen in this batch."""
@@ -327,20 +332,20 @@ class Cursor(Generic[X, Y, P]):
 
     def _after_loss(self) -> AfterLoss[X, Y, P]:
         return AfterLoss(
-            self.phase, self.epoch, self.index, self.n_batches, self.steps, self.xb, self.yb, self.pred, self.value
+            self.phase, self.epoch, self.index, self.n_batches, self.steps, self.xb, self.yb, self.pred, self.computed
         )
 
     def _after_backward(self) -> AfterBackward[X, Y, P]:
         self._detach()
         return AfterBackward(
-            self.phase, self.epoch, self.index, self.n_batches, self.steps, self.xb, self.yb, self.pred, self.value
+            self.phase, self.epoch, self.index, self.n_batches, self.steps, self.xb, self.yb, self.pred, self.computed
         )
 
     def _after_step(self) -> AfterStep[X, Y, P]:
         self._detach()
         before = self.steps - 1
         return AfterStep(
-            self.phase, self.epoch, self.index, self.n_batches, before, self.xb, self.yb, self.pred, self.value
+            self.phase, self.epoch, self.index, self.n_batches, before, self.xb, self.yb, self.pred, self.computed
         )
 
 

@@ -204,7 +204,7 @@ class HostedCursor(Cursor[X, Y, P]):
             raise self._out_of_turn("lost")
         if not self.index:  # what a loss function gives does not change its shape from batch to batch
             check_loss(loss)
-        self.value = loss
+        self.computed = loss
         self.stage = LOSS
         if self.hears_loss:
             event = AfterLoss(  # as _after_loss makes it, with one call less
@@ -213,7 +213,7 @@ class HostedCursor(Cursor[X, Y, P]):
             answer = fold(AFTER_LOSS, self.plan.after_loss, event)
             if answer is not event:
                 self.take_after_loss(answer)
-        return self.value if self.stage == LOSS else loss
+        return self.computed if self.stage == LOSS else loss
 
     def backward_done(self) -> None:
         """Takes note that the gradients are there, and fires after_backward."""

@@ -149,8 +149,15 @@ class Run(Generic[X, Y, P]):
             if resume is None:
                 check_count(cursor)
         except BaseException as error:
-            _left(error, source, cursor)
+            self._left(error, source, cursor)
             raise
+
+    @staticmethod  # and no function of the module, which the interpreter forgets before it ends a loop that is left
+    def _left(error: BaseException, source: Optional[Iterator[object]], cursor: Cursor[X, Y, P]) -> None:
+        """Lets go of the data of a pass that an error has ended, and says in the error where that was."""
+        if not isinstance(error, GeneratorExit):  # that is a break in the body: whatever comes next ends the batch
+            release(source)
+            place(error, _between(cursor))
 
     def _resumes_validation(self) -> bool:
         """Whether the fit is taken up in a validation that has not been reached yet."""
@@ -213,13 +220,6 @@ class Run(Generic[X, Y, P]):
             error.add_note(f"typedcb: the batch was xb = {describe(cursor.xb)}, yb = {describe(cursor.yb)}")
         failed = [new for objective in cursor.objectives for new in objective.fail_turn(error)]
         return [error, *failed, *cursor.fail(error)]
-
-
-def _left(error: BaseException, source: Optional[Iterator[object]], cursor: Cursor[X, Y, P]) -> None:
-    """Lets go of the data of a pass that an error has ended, and says in the error where that was."""
-    if not isinstance(error, GeneratorExit):  # that is a break in the body: whatever comes next ends the batch
-        release(source)
-        place(error, _between(cursor))
 
 
 def _between(cursor: Cursor[X, Y, P]) -> str:

@@ -220,7 +220,7 @@ class TrainTurn(TurnCursor[X, Y, P], TurnPredicted[X, Y, P], TurnLoss, TurnBackw
             self._check_stopped("loss")
             return self
         check_loss(loss)
-        self.value = loss
+        self.computed = loss
         self.stage = LOSS
         if self.hears_loss:
             self.take_after_loss(fold(AFTER_LOSS, self.plan.after_loss, self._after_loss()))
@@ -236,11 +236,11 @@ class TrainTurn(TurnCursor[X, Y, P], TurnPredicted[X, Y, P], TurnLoss, TurnBackw
         before = marks(trained)
         try:
             if trained and self.plan.backward is not None:  # an engine's, over several processes
-                self.plan.backward(self.value)
+                self.plan.backward(self.computed)
             elif trained:
-                autograd.backward((self.value,), inputs=trained)
+                autograd.backward((self.computed,), inputs=trained)
         except Exception as error:
-            check_graph(self.value, error)
+            check_graph(self.computed, error)
             raise
         if not any(map(is_reached, trained, before)):
             raise self._reaches_nothing(trained)

@@ -388,7 +388,7 @@ def test_another_fit_runs_all_the_epochs_that_it_is_asked_for(error: BaseExcepti
 # ---------------------------------------------------------------------------------------------------------- F11: clocks
 
 
-SAYS_WHEN = {"recorder.py"}
+SAYS_WHEN = {"header.py"}
 """What tells the time of day, and takes no difference: a trace says when it began."""
 
 

@@ -49,10 +49,10 @@ class DistributedEngine(ABC):
         self._failures = Failures(processes)
         self._loaders = 0
         self._own = 1
-        self._whole = self.world_size
+        self._whole: int = self.world_size
         self._scale = 1.0
         self._alone = ""
-        self._in_hook = False
+        self._in_hook: bool = False
         self._of_objectives: WeakSet[nn.Module] = WeakSet()
         self._seed = int(self.exchange(str(torch.initial_seed()))[0])
 

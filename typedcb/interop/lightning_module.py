@@ -207,7 +207,7 @@ class HostedModule(Generic[X, Y, P]):
                 self._heed("on_after_backward")
             if cursor.stage == PREDICTED and isinstance(output, Tensor):
                 if not cursor.hears_loss and cursor.index:  # as `lost` does it, with one call less
-                    cursor.value = output
+                    cursor.computed = output
                     cursor.stage = LOSS
                     return output
                 loss = cursor.lost(output)

@@ -253,9 +253,10 @@ class HostedTrainer(Generic[X, Y, P]):
             cursor.xb, cursor.yb = split(inputs)
             cursor.stage = BEGUN
             loss, outputs = compute(model, inputs, return_outputs=True, **kwargs)
+            pred: Any = outputs  # Any: as the Trainer has it
             is_pred = tensors and isinstance(outputs, Tensor)
-            cursor.pred = outputs if is_pred else take(outputs)
-            cursor.value = loss
+            cursor.pred = pred if is_pred else take(outputs)
+            cursor.computed = loss
             cursor.stage = LOSS
             if cursor.hears_loss:
                 event: AfterLoss[X, Y, P] = AfterLoss(
@@ -265,7 +266,7 @@ class HostedTrainer(Generic[X, Y, P]):
                 answer = fold(AFTER_LOSS, train.after_loss, event)
                 if answer is not event:
                     cursor.take_after_loss(answer)
-                    loss = cursor.value if cursor.stage == LOSS else self._left(cursor)
+                    loss = cursor.computed if cursor.stage == LOSS else self._left(cursor)
             return (loss, outputs) if return_outputs else loss
 
         return compute_loss
@@ -324,4 +325,4 @@ def _goes_on(cursor: HostedCursor[X, Y, P]) -> Tensor:
     """
     if cursor.cancelled or cursor.phase == "train":
         raise BatchLeft
-    return cursor.value
+    return cursor.computed
