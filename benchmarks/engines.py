@@ -6,9 +6,10 @@ Every arm does the same work: the same samples on each rank, in the same order, 
 the same model; in the end all arms of a kind have the same weights, bit for bit, or the benchmark fails (accelerate
 shuffles by itself, and loads a batch ahead). The arms run in turns, in short blocks, in one process group, so that what
 else the machine does comes to all of them; and they do so in several process groups, in each of which the arms are made
-in another order, since where in memory a model has come to lie is worth a hundredth too. The model takes the times, as
-it is called: from the first batch of an epoch to its last. What a fit costs at its beginning and its end, and what lies
-between two epochs, is told apart.
+in another order, since where in memory a model has come to lie is worth some hundredths too. Each process keeps to a
+core of its own, so that none waits for the other one's threads. The model takes the times, as it is called: from the
+first batch of an epoch to its last. A figure is the 20th percentile of all batches of a process group, and a ratio the
+median over the groups. What a fit costs at its beginning and its end, and what lies between two epochs, is told apart.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -17,17 +18,17 @@ between two epochs, is told apart.
 from __future__ import annotations
 
 import json
-import math
 import os
 import random
 import socket
 import subprocess
 import sys
 from functools import partial
+from importlib.util import find_spec
 from itertools import pairwise
 from statistics import median
 from time import perf_counter, process_time
-from typing import Any, Callable, Final, Iterable, Iterator, Optional
+from typing import Any, Callable, Final, Iterable, Iterator
 
 import torch
 import torch.distributed as dist
@@ -45,8 +46,10 @@ from typing_extensions import override
 from typedcb import DataBunch, Learner
 from typedcb.engines import FSDP, TorchEngine
 
+from .task import middle, table
+
 N_PROCESSES, BATCH, N_BATCHES, N_EPOCHS, WARM_UP = 2, 128, 12, 2, 3
-STARTS, SECONDS, LR = 3, 22.0, 0.01
+STARTS, SECONDS, LR = 12, 10.0, 0.01
 KINDS: Final = {"ddp": "DistributedDataParallel", "fsdp": "fully_shard"}
 CLOCK, PROCESSOR = 0, 1
 
@@ -183,12 +186,10 @@ def by_engine(engine: TorchEngine) -> Arm:
     return Arm(learn.fit, clock, model)
 
 
-def by_accelerate() -> Optional[Arm]:
-    """The same by accelerate's own loop, where it is installed."""
-    try:
-        from accelerate import Accelerator  # noqa: PLC0415  # only this arm needs it
-    except ImportError:
-        return None
+def by_accelerate() -> Arm:
+    """The same by accelerate's own loop."""
+    from accelerate import Accelerator  # noqa: PLC0415  # only this arm needs it
+
     accelerator = Accelerator(cpu=True)
     (module, clock), data = timed(), samples()
     dl: Loader = DataLoader(data, batch_size=BATCH // N_PROCESSES, shuffle=True)
@@ -207,19 +208,21 @@ def by_accelerate() -> Optional[Arm]:
 
 def arms_of(kind: str, engine: TorchEngine, start: int) -> dict[str, Arm]:
     """What runs in turns, made in another order with each start."""
-    makers: dict[str, Callable[[], Optional[Arm]]] = {
+    makers: dict[str, Callable[[], Arm]] = {
         "by hand": partial(by_hand, kind),
         "by hand again": partial(by_hand, kind),
         "Learner": partial(by_engine, engine),
-        "accelerate's loop": by_accelerate if kind == "ddp" else lambda: None,
     }
+    if kind == "ddp" and find_spec("accelerate"):
+        makers["accelerate's loop"] = by_accelerate
     names = list(makers)
-    made = {name: makers[name]() for name in (*names[-start:], *names[:-start])}
-    return {name: arm for name in names if (arm := made[name]) is not None}
+    first = start % len(names)
+    made = {name: makers[name]() for name in (*names[first:], *names[:first])}
+    return {name: made[name] for name in names}
 
 
-Block = dict[str, Moment]
-"""Of one block: what a batch takes, what lies between two epochs, and what is before the first batch and behind it."""
+Block = dict[str, list[Moment]]
+"""What each batch of a block took, what lies between its epochs, and what around its batches."""
 
 
 def block(arm: Arm) -> Block:
@@ -231,15 +234,15 @@ def block(arm: Arm) -> Block:
     ended, noted = now(), arm.clock.noted
     assert len(noted) == N_EPOCHS * N_BATCHES, len(noted)
     epochs = [noted[i : i + N_BATCHES] for i in range(0, len(noted), N_BATCHES)]
-    each = (N_BATCHES - 1) * N_EPOCHS
-    found: dict[str, list[float]] = {"batch": [], "between": [], "around": []}
-    for which in (CLOCK, PROCESSOR):
-        batch = sum(one[-1][which] - one[0][which] for one in epochs) / each
-        between = sum(after[0][which] - before[-1][which] for before, after in pairwise(epochs)) / (N_EPOCHS - 1)
-        around = ended[which] - noted[-1][which] + noted[0][which] - begun[which]
-        for name, seconds in (("batch", batch), ("between", between - batch), ("around", around - batch)):
-            found[name].append(seconds)
-    return {name: (clock, processor) for name, (clock, processor) in found.items()}
+    return {
+        "batch": [_less(after, before) for epoch in epochs for before, after in pairwise(epoch)],
+        "between": [_less(after[0], before[-1]) for before, after in pairwise(epochs)],
+        "around": [_less(_less(ended, begun), _less(noted[-1], noted[0]))],
+    }
+
+
+def _less(one: Moment, other: Moment) -> Moment:
+    return one[CLOCK] - other[CLOCK], one[PROCESSOR] - other[PROCESSOR]
 
 
 def collectives(arm: Arm) -> dict[str, float]:
@@ -307,60 +310,72 @@ def measured(kind: str, engine: TorchEngine, start: int) -> Measured:
     return found
 
 
-def interval(values: list[float]) -> tuple[float, float, float]:
-    """The median of values, and between what bounds it lies with 95 % confidence, by their order alone."""
-    ordered, n = sorted(values), len(values)
-    reach = math.floor((n - 1.96 * math.sqrt(n)) / 2)
-    return ordered[max(0, reach - 1)], median(ordered), ordered[min(n - 1, n - reach)]
+Start = list[Measured]
+"""What each rank has measured in one process group."""
 
 
-def of_pairs(one: list[float], other: list[float]) -> str:
-    """The ratios of pairs that ran in the same round, as text."""
-    low, middle, high = interval([a / b for a, b in zip(one, other, strict=True)])
-    return f"{middle:.3f} ({low:.3f} to {high:.3f})"
+def over_ranks(ranks: Start, name: str, part: str, which: int) -> list[float]:
+    """What each batch, or another part of a block, took on the mean of the ranks, in seconds."""
+    each = [[moment[which] for block in rank.blocks[name] for moment in block[part]] for rank in ranks]
+    return [sum(values) / len(ranks) for values in zip(*each, strict=True)]
 
 
-def over_ranks(ranks: list[Measured], name: str, part: str, which: int) -> list[float]:
-    """Of each block what a part took on the mean of the ranks, in seconds."""
-    return [
-        sum(block[part][which] for block in blocks) / len(ranks)
-        for blocks in zip(*(rank.blocks[name] for rank in ranks), strict=True)
+def figure(ranks: Start, name: str, part: str, which: int) -> float:
+    """What a batch, or another part of a block, takes: the 20th percentile, in seconds."""
+    values = sorted(over_ranks(ranks, name, part, which))
+    return values[len(values) // 5]
+
+
+def figures(starts: list[Start], name: str, which: int) -> list[str]:
+    """What a batch takes in ms, and its ratio to the loop by hand in the same process group."""
+    took = [figure(ranks, name, "batch", which) for ranks in starts]
+    bare = [figure(ranks, "by hand", "batch", which) for ranks in starts]
+    return [f"{median(took) * 1e3:.2f}", middle([one / other for one, other in zip(took, bare, strict=True)], ".3f")]
+
+
+def outside(starts: list[Start], name: str) -> list[str]:
+    """What lies outside of the batches by the clock, in ms: around a fit, and between two epochs."""
+    parts = [
+        median(figure(ranks, name, part, CLOCK) - figure(ranks, name, "batch", CLOCK) for ranks in starts)
+        for part in ("around", "between")
     ]
+    return [f"{seconds * 1e3:.1f}" for seconds in parts]
 
 
-def quickest(values: list[float]) -> float:
-    """What it takes where little else is at work: of ten values the least but one."""
-    return sorted(values)[len(values) // 10]
-
-
-def report(kind: str, ranks: list[Measured]) -> None:
+def report(kind: str, starts: list[Start]) -> None:
     """Prints the tables of a kind."""
-    took = {name: [over_ranks(ranks, name, "batch", which) for which in (CLOCK, PROCESSOR)] for name in ranks[0].blocks}
-    bare = took["by hand"]
-    print(f"\n{KINDS[kind]}, {N_PROCESSES} processes, {len(bare[0])} blocks of each loop:\n")
-    print("| loop | ms a batch | over by hand | processor's ms | over by hand | the same at its quickest |")
-    print("| --- | ---: | --- | ---: | --- | ---: |")
-    for name, (clock, processor) in took.items():
-        cells = [name, f"{median(clock) * 1e3:.2f}", of_pairs(clock, bare[CLOCK])]
-        cells += [f"{median(processor) * 1e3:.2f}", of_pairs(processor, bare[PROCESSOR])]
-        print(f"| {' | '.join(cells)} | {quickest(processor) / quickest(bare[PROCESSOR]):.3f} |")
-    print("\n| loop | calls a batch | collectives a batch | ms around a fit | ms between epochs |")
-    print("| --- | ---: | --- | ---: | ---: |")
-    for name in took:
-        made = ", ".join(f"{n:.2f} {what}" for what, n in ranks[0].collectives[name].items() if n)
-        around = [f"{median(over_ranks(ranks, name, part, CLOCK)) * 1e3:.1f}" for part in ("around", "between")]
-        print(f"| {' | '.join([name, f'{ranks[0].calls[name]:.0f}', made, *around])} |", flush=True)
+    counted, *_ = starts[0]
+    blocks = sum(len(ranks[0].blocks["by hand"]) for ranks in starts)
+    print(f"\n{KINDS[kind]}, {N_PROCESSES} processes, {len(starts)} starts, {blocks} blocks of each loop:\n")
+    head = ["loop", "ms a batch", "over by hand", "processor's ms", "over by hand"]
+    rows = [[name, *figures(starts, name, CLOCK), *figures(starts, name, PROCESSOR)] for name in counted.blocks]
+    print(table(head, rows))
+    head = ["loop", "calls a batch", "collectives a batch", "ms around a fit", "ms between epochs"]
+    rows = []
+    for name, collective in counted.collectives.items():
+        made = ", ".join(f"{n:.2f} {what}" for what, n in collective.items() if n)
+        rows.append([name, f"{counted.calls[name]:.0f}", made, *outside(starts, name)])
+    print(f"\n{table(head, rows)}", flush=True)
+
+
+def keep_to_a_core(number: int) -> None:
+    """Has this process and its threads keep to a core of their own, where the system lets it and there are enough."""
+    if sys.platform == "linux":
+        cores = sorted(os.sched_getaffinity(0))
+        if len(cores) >= N_PROCESSES:
+            os.sched_setaffinity(0, {cores[number]})
 
 
 def rank(kind: str, start: str) -> None:
     """What each process does."""
     torch.set_num_threads(1)
+    keep_to_a_core(int(os.environ["RANK"]))
     with TorchEngine(FSDP() if kind == "fsdp" else None) as engine:
         found = measured(kind, engine, int(start))
     print(json.dumps([found.blocks, found.collectives, found.calls]))
 
 
-def started(kind: str, start: int) -> list[Measured]:
+def started(kind: str, start: int) -> Start:
     """Starts the processes, and waits for what they have measured."""
     with socket.socket() as at:
         at.bind(("127.0.0.1", 0))
@@ -376,7 +391,7 @@ def started(kind: str, start: int) -> list[Measured]:
         )
         for number in range(N_PROCESSES)
     ]
-    found: list[Measured] = []
+    found: Start = []
     for process in processes:
         out, said = process.communicate()
         if process.returncode:
@@ -385,20 +400,10 @@ def started(kind: str, start: int) -> list[Measured]:
     return found
 
 
-def all_starts(kind: str) -> list[Measured]:
-    """What each rank has measured in all starts together."""
-    first, *others = [started(kind, start) for start in range(STARTS)]
-    for ranks in others:
-        for all_of_it, more in zip(first, ranks, strict=True):
-            for name, blocks in more.blocks.items():
-                all_of_it.blocks[name] += blocks
-    return first
-
-
 def main() -> None:
     """Prints the tables."""
     for kind in KINDS:
-        report(kind, all_starts(kind))
+        report(kind, [started(kind, start) for start in range(STARTS)])
 
 
 if __name__ == "__main__":

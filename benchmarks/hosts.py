@@ -1,15 +1,20 @@
 """What an adapter costs in its trainer, over the trainer's own callback that does the same.
 
 Both read each training batch's loss. They run in turns in one process, each in a fit of its own, on the batches of
-`task.py`. A figure is the processor's time for a batch in the quickest epoch: what else the machine does adds to it.
+`task.py`, and the trainer's own twice, which shows what the noise comes to. A figure is the processor's time for a
+batch at the 20th percentile of the epochs, and a table gives the median over several fresh processes.
 
     python -m benchmarks.hosts lightning ignite skorch transformers keras
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import io
+import json
 import os
+import random
 import statistics
 import sys
 import tempfile
@@ -25,9 +30,9 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from .listeners import Reads
-from .task import LR, Batches, Pair, digits, mlp, sgd, table
+from .task import LR, Batches, Pair, digits, in_processes, middle, mlp, sgd, table
 
-N_EPOCHS, ROUNDS = 12, 16
+N_EPOCHS, ROUNDS, PROCESSES = 12, 10, 5
 
 Run = Callable[[], object]
 """A fit, from making the model to its end."""
@@ -244,34 +249,42 @@ def per_batch(run: Run, batches: Batches) -> list[float]:
     return [time / len(batches) * 1e6 for time in times]
 
 
-def measured(name: str) -> list[str]:
-    """A trainer's line of the table."""
+def measured(name: str) -> dict[str, float]:
+    """What a batch takes in this process, in µs: by the trainer's own callback, by the same again, and hosted."""
+    warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     batches = Timed(digits().pairs)
     own, ours = HOSTS[name](batches)
-    quickest = [float("inf"), float("inf")]
-    differences: list[float] = []
-    for number in range(ROUNDS + 1):
-        order = (0, 1) if number % 2 else (1, 0)
-        pair = [0.0, 0.0]
-        for which in order:
-            pair[which] = min(per_batch((own, ours)[which], batches))
-        if number:  # the first of them warms up
-            quickest = [min(best, new) for best, new in zip(quickest, pair, strict=True)]
-            differences.append(pair[1] - pair[0])
-    low, middle, high = statistics.quantiles(differences, n=4)
-    return [
-        name, f"{quickest[0]:.0f}", f"{quickest[1]:.0f}", f"{quickest[1] - quickest[0]:+.1f}",
-        f"{middle:+.1f} ({low:+.1f} to {high:+.1f})",
-    ]  # fmt: skip
+    arms = {"own": own, "own again": own, "hosted": ours}
+    times: dict[str, list[float]] = {arm: [] for arm in arms}
+    order = list(arms)
+    for turn in range(ROUNDS + 1):
+        random.shuffle(order)
+        for arm in order:
+            took = per_batch(arms[arm], batches)
+            if turn:  # the first of them warms up
+                times[arm] += took
+    return {arm: sorted(values)[len(values) // 5] for arm, values in times.items()}
 
 
-def main() -> None:
+def row(name: str) -> list[str]:
+    """A trainer's line of the table."""
+    results = in_processes("benchmarks.hosts", PROCESSES, "--one", name)
+    own = statistics.median(result["own"] for result in results)
+    over = [[result[arm] - result["own"] for result in results] for arm in ("hosted", "own again")]
+    return [name, f"{own:.0f}", *(middle(values, "+.1f") for values in over)]
+
+
+def main(names: list[str]) -> None:
     """Prints the table."""
-    warnings.simplefilter("ignore")
-    head = ["trainer", "its own callback, µs a batch", "hosted, µs", "difference", "by pairs, the middle half"]
-    print(table(head, [measured(name) for name in sys.argv[1:] or HOSTS]))
+    head = ["trainer", "its own callback, µs a batch", "hosted, µs more", "its own again, µs more"]
+    print(table(head, [row(name) for name in names or HOSTS]))
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["--one"]:
+        with contextlib.redirect_stdout(io.StringIO()):  # trainers print
+            found = measured(sys.argv[2])
+        print(json.dumps(found))
+    else:
+        main(sys.argv[1:])
