@@ -108,7 +108,8 @@ def timed() -> tuple[nn.Module, Clock]:
 class Halves(Sampler[int]):
     """The order of a DistributedSampler, put together again: the first half of each batch is what the first rank has.
 
-    A DistributedSampler deals out single samples in turns, and an engine splits each batch in the middle.
+    A DistributedSampler deals out single samples in turns, and an engine splits each batch in the middle. Both make
+    the whole order where an epoch begins.
     """
 
     def __init__(self, n: int) -> None:
@@ -119,10 +120,9 @@ class Halves(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self._epoch)
         self._epoch += 1
-        order = torch.randperm(self._n, generator=generator).tolist()
-        for start in range(0, self._n, BATCH):
-            for rank in range(N_PROCESSES):
-                yield from order[start + rank : start + BATCH : N_PROCESSES]
+        order: list[int] = torch.randperm(self._n, generator=generator).tolist()
+        batches = [order[start : start + BATCH] for start in range(0, self._n, BATCH)]
+        return iter([one for batch in batches for rank in range(N_PROCESSES) for one in batch[rank::N_PROCESSES]])
 
     def __len__(self) -> int:
         return self._n
