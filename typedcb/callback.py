@@ -44,6 +44,7 @@ from .events import (
     BeginValidate,
     Phase,
 )
+from .filling import filling_problem
 from .hooks import HOOKS, P_contra, X_contra, Y_contra
 from .naming import name_problem, set_up_problem, setting_problem, state_problem
 from .outcomes import CancelTrain, InBatch, InEpoch, SkipBackward, SkipStep, SkipValidate, SkipZeroGrad
@@ -370,8 +371,11 @@ class Callback(Generic[X_contra, Y_contra, P_contra]):
     if not TYPE_CHECKING:  # a checker reads the constructor from the dataclass
 
         def __new__(cls, *args: object, **kwargs: object) -> Self:
-            """Refuses a class that is not frozen."""
+            """Refuses a class that is not frozen, and something else in the learner's place."""
             check_frozen(cls)
+            problem = filling_problem(cls, args, kwargs, is_callback)
+            if problem:
+                raise CallbackError(f"{cls.__name__}.{problem}")
             return super().__new__(cls)
 
     def __attrs_post_init__(self) -> None:

@@ -41,6 +41,8 @@ learn.add(ReduceLROnPlateau, stats.valid_loss)  # error
 learn.add(ReduceLROnPlateau, stats.valid_loss, "less")  # error
 learn.add(SaveBest, finder.lrs, "min")  # error
 learn.add(SaveBest, stats.valid_loss, "min", "cpu")  # error
+ReduceLROnPlateau(stats.valid_loss, mode="min")  # error
+SaveBest(stats.valid_loss, "min")  # error
 
 # What is scheduled: a hyperparameter by its name, a value for a schedule, a schedule that is none.
 
