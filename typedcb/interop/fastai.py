@@ -147,6 +147,7 @@ class FastaiCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
         start = max((cast(int, vars(cb)["_skip_to"]) for cb in skips), default=0)
         if not start:
             self._waiting = None  # a fit that begins anew, whatever was loaded before
+        self._check_epochs(start, "Go on by fit(..., start_epoch={ended}), or begin anew without start_epoch")
         self._done = start
         self._searches = any(type(cb).__name__ == "LRFinder" for cb in learn.cbs)
         if self._begin(learn.model, _optimizer(learn.opt), learn.n_epoch, start).cancelled:

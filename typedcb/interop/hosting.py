@@ -245,6 +245,23 @@ class Hosting(Generic[X, Y, P]):
         """How many epochs had ended by what was loaded, and waits for the fit to begin; 0 where nothing does."""
         return 0 if self._waiting is None else unpacked(self._waiting, self._host.name, torch.device("cpu")).epochs
 
+    def _check_epochs(self, start: int, advice: str) -> None:
+        """Refuses a fit in which epochs would run again of which the cells that were loaded hold the end already.
+
+        Args:
+            start: The epoch that the fit begins with.
+            advice: What to do instead, with `{ended}` for how many epochs had ended.
+
+        Raises:
+            LoopError: There are such epochs.
+        """
+        ended = self._epochs_waiting()
+        if ended > start:
+            raise LoopError(
+                f"the callbacks were saved when {ended} epochs had ended, and the fit begins with epoch {start}: they "
+                f"would hear of epochs again that their cells hold already. {advice.format(ended=ended)}."
+            )
+
     def _made_loop(self) -> Loop[X, Y, P]:
         return Loop(made_for(self._parts, self._hostable))
 

@@ -239,6 +239,7 @@ class IgniteCallbacks(Hosting[X, Y, P], Generic[X, Y, P]):
         self._see_inside()
         if self._step is not None and not engine.state.iteration % self._step.every:
             self._opt.zero_grad()  # what was left before, which Ignite drops before the first backward
+        self._check_epochs(engine.state.epoch, "Load the trainer's state with theirs, by Checkpoint.load_objects")
         fit = self._begin(self._model, self._opt, _n_epochs(engine), engine.state.epoch)
         if fit.cancelled:
             engine.terminate()

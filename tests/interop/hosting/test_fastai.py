@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 import warnings
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,15 +19,18 @@ from test_grammar import assert_grammatical
 from torch.optim import LBFGS, SGD
 
 from typedcb import (
+    AnyCallback,
     CallbackError,
     CancelBatch,
     Cancelled,
+    Cell,
     Completed,
     Failed,
     LoopError,
     SkipStep,
     SkipValidate,
     SkipZeroGrad,
+    cell,
 )
 from typedcb.callbacks import LR, AvgStats, EarlyStopping, ParamScheduler, SmoothLoss, linear
 
@@ -379,3 +383,47 @@ def test_callbacks_that_were_given_to_another_learner_are_refused_in_the_first_o
     assert told.hooks == []
     second.fit(1)
     assert isinstance(hosting.outcome, Completed)
+
+
+@dataclass(frozen=True)
+class Counts(AnyCallback):
+    """Counts the epochs that have ended."""
+
+    epochs: Cell[int] = cell(0)
+
+    def after_epoch(self, event: object, /) -> None:
+        self.epochs.value += 1
+
+
+def loaded_after(epochs: int, folder: Any) -> tuple[Any, Any]:
+    """A learner that has loaded what another one saved after some epochs, and what hosts its callbacks."""
+    saved = learner_of(TASK, host(SmoothLoss(), Counts()), path=folder)
+    saved.fit(epochs)
+    saved.save("m")
+    learn = learner_of(TASK, hosting := host(SmoothLoss(), Counts()), path=folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what numpy has to say of fastai
+        learn.load("m")
+    return learn, hosting
+
+
+def test_a_fit_that_would_run_epochs_again_that_had_ended_when_the_callbacks_were_saved_is_refused(
+    tmp_path: Any,
+) -> None:
+    learn, hosting = loaded_after(2, tmp_path)
+    with pytest.raises(LoopError) as refused:
+        learn.fit(3, start_epoch=1)
+    assert str(refused.value) == (
+        "the callbacks were saved when 2 epochs had ended, and the fit begins with epoch 1: they would hear of epochs "
+        "again that their cells hold already. Go on by fit(..., start_epoch=2), or begin anew without start_epoch."
+    )
+    learn.fit(3, start_epoch=2)  # what was loaded still waits
+    assert hosting.get(Counts).epochs.value == 3
+    assert hosting.get(SmoothLoss).count.value == 3 * len(TASK.train)
+
+
+def test_a_fit_that_begins_anew_after_a_load_ends_each_of_its_epochs(tmp_path: Any) -> None:
+    learn, hosting = loaded_after(2, tmp_path)
+    learn.fit(3)
+    assert hosting.get(Counts).epochs.value == 3
+    assert hosting.get(SmoothLoss).count.value == 3 * len(TASK.train)

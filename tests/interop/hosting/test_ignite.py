@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Optional
 
 import pytest
@@ -80,7 +81,7 @@ def test_an_engine_with_a_step_of_its_own_is_told_what_it_cannot_do() -> None:
         "moment. It happens inside the engine's own step function: make the engine by hosted.trainer(...)."
     )
     with pytest.raises(CallbackError, match=r"GradientClip\.after_backward would never be called"):
-        host(GradientClip(None, 0.1)).attach(Engine(lambda engine, batch: None), model, None)  # type: ignore[arg-type]
+        host(partial(GradientClip, clip=0.1)).attach(Engine(lambda engine, batch: None), model, None)
 
 
 def test_an_engine_with_a_step_of_its_own_sees_the_batch_as_callbacks_left_it() -> None:
@@ -336,16 +337,19 @@ def test_an_epoch_that_ignites_own_callbacks_save_and_stop_by_its_score_is_whole
     stops = Theirs(1, score, trainer, threshold=100.0)
     stops.logger.disabled = True
     evaluator.add_event_handler(Events.COMPLETED, stops)
-    trainer.add_event_handler(Events.EPOCH_COMPLETED, latest, {"callbacks": hosting})
+    trainer.add_event_handler(Events.EPOCH_COMPLETED, latest, {"callbacks": hosting, "trainer": trainer})
     trainer.run(Loader(TASK.train), max_epochs=5)
     assert isinstance(hosting.outcome, Cancelled)
     assert len(scores) == told.epochs.value == 2
     [file] = (tmp_path / "latest").iterdir()
     other = host(counted := Counts(), again := AvgStats())
-    other.load_state_dict(torch.load(file, weights_only=True))
-    engines(other).run(Loader(TASK.train), max_epochs=1)
+    saved = torch.load(file, weights_only=True)
+    other.load_state_dict(saved["callbacks"])
+    going_on = engines(other)
+    going_on.load_state_dict(saved["trainer"])
+    going_on.run(Loader(TASK.train), max_epochs=3)
     assert again.valid_loss.value == -scores[-1]
-    assert counted.epochs.value == 2, "the epoch had ended when it was saved"
+    assert counted.epochs.value == 3, "two epochs had ended when it was saved"
 
 
 @pytest.mark.parametrize("steps", [1, 2])
@@ -378,3 +382,12 @@ def test_a_run_that_begins_anew_after_an_interrupted_one_is_another_fit() -> Non
     first, second = told.of("after_fit")
     assert "interrupted" in first.outcome.cancel.reason
     assert isinstance(second.outcome, Completed)
+
+
+def test_callbacks_that_are_loaded_without_their_trainer_are_refused_in_a_run_that_begins_anew() -> None:
+    saved = host(Counts())
+    engines(saved).run(Loader(TASK.train), max_epochs=2)
+    hosting = host(Counts())
+    hosting.load_state_dict(saved.state_dict())
+    with pytest.raises(LoopError, match=r"2 epochs had ended, and the fit begins with epoch 0.*the trainer's state"):
+        engines(hosting).run(Loader(TASK.train), max_epochs=3)
