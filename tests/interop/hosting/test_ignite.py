@@ -255,7 +255,7 @@ def test_an_engine_of_another_kind_trains_as_it_does_alone(
 
 def test_over_several_processes_what_one_would_decide_alone_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     driver("ignite")
-    monkeypatch.setattr("typedcb.interop.ignite.get_world_size", lambda: 2)
+    monkeypatch.setattr("typedcb.interop.ignite.callbacks.get_world_size", lambda: 2)
     engines(host(SmoothLoss())).run(Loader(TASK.train), max_epochs=1)
     stats = AvgStats()
     with pytest.raises(CallbackError, match=r"EarlyStopping\.after_epoch may answer CancelTrain.*several processes"):

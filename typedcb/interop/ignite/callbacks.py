@@ -1,63 +1,30 @@
-"""Typed callbacks in Ignite's engines.
-
-    hosted = host(AvgStats(accuracy), partial(GradientClip, clip=0.1))
-    trainer = hosted.trainer(model, opt, F.cross_entropy)
-    evaluator = hosted.evaluator()
-    trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: evaluator.run(valid_dl))
-    trainer.run(train_dl, max_epochs=3)
-
-An engine runs a step function, and has no moment inside it. So the step functions here are ours: with them every event
-comes. `hosted.attach` takes an engine with a step function of its own, and refuses what happens inside one.
-"""
+"""Typed callbacks in engines: which of an engine's events tells of what."""
 
 from __future__ import annotations
 
 import functools
-import math
-from typing import Any, Callable, Generic, Optional, Sequence, TypeVar, Union, cast
+from typing import Any, Callable, Generic, Optional, Sequence, Union
 
 import torch
-from torch import Tensor, autograd, nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from typing_extensions import override
 
-from ..errors import LoopError
-from ..events import P, X, Y
-from ..extras import require
-from ..hosted import Hostable, Hosted
-from ..optimizer import check_closure
-from ..state import OnMismatch
-from .hosting import PAIRS, BatchFormat, Hosting
-from .hosts import IGNITE, IGNITE_ENGINE, IGNITE_ENGINE_SEVERAL, IGNITE_SEVERAL
+from ...errors import LoopError
+from ...events import P, X, Y
+from ...extras import require
+from ...hosted import Hostable, Hosted
+from ...optimizer import check_closure
+from ...state import OnMismatch
+from ..hosting import PAIRS, BatchFormat, Hosting
+from ..hosts import IGNITE, IGNITE_ENGINE, IGNITE_ENGINE_SEVERAL, IGNITE_SEVERAL
+from .runs import handle_first, n_epochs_of, why_early
+from .steps import Steps
 
 require("ignite", extra="ignite")
 
 from ignite.distributed import get_world_size  # noqa: E402
 from ignite.engine import Engine, Events  # noqa: E402
-from ignite.utils import convert_tensor  # noqa: E402
-
-T = TypeVar("T")
-
-
-def host(
-    *callbacks: Hostable[X, Y, P],
-    batches: Optional[BatchFormat[X, Y]] = None,
-    on_mismatch: Optional[OnMismatch] = None,
-) -> IgniteCallbacks[X, Y, P]:
-    """Typed callbacks for engines of Ignite; its `trainer`, `evaluator` and `attach` give them an engine.
-
-    It has `state_dict` and `load_state_dict`: `Checkpoint({"trainer": trainer, "callbacks": hosted, ...}, ...)`.
-
-    Args:
-        *callbacks: Instances, and factories that are called with the model and the optimizer when a run begins.
-        batches: How batches are taken apart and put together; pairs by default.
-        on_mismatch: What of a checkpoint may be left out where it does not fit, by the name of a callback's class.
-
-    Raises:
-        CallbackError: One is neither a callback nor a factory.
-        DependencyError: What one depends on is missing, or there is a circle.
-    """
-    return IgniteCallbacks(callbacks, batches, on_mismatch)
 
 
 class IgniteCallbacks(Hosting[X, Y, P], Generic[X, Y, P]):
@@ -80,7 +47,7 @@ class IgniteCallbacks(Hosting[X, Y, P], Generic[X, Y, P]):
         self._engine: Optional[Engine] = None
         self._model: Optional[nn.Module] = None
         self._opt: Optional[Optimizer] = None
-        self._step: Optional[_Steps[X, Y, P]] = None
+        self._step: Optional[Steps[X, Y, P]] = None
         self._epoch_runs = False
         self._epoch_over = False
         self._valid_runs = False
@@ -120,7 +87,7 @@ class IgniteCallbacks(Hosting[X, Y, P], Generic[X, Y, P]):
         if gradient_accumulation_steps < 1:
             raise ValueError(f"gradient_accumulation_steps is {gradient_accumulation_steps}, and has to be at least 1.")
         self._see_inside()
-        self._step = _Steps(model, opt, loss_func, device, non_blocking, gradient_accumulation_steps)
+        self._step = Steps(model, opt, loss_func, device, non_blocking, gradient_accumulation_steps)
         engine = Engine(self._train_step)
         self._take(engine, model, opt)
         return engine
@@ -183,9 +150,9 @@ class IgniteCallbacks(Hosting[X, Y, P], Generic[X, Y, P]):
         engine.add_event_handler(Events.EPOCH_STARTED, self._begin_epoch)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._epoch_completed)
         engine.add_event_handler(Events.INTERRUPT, self._interrupt)
-        _handle_first(engine, Events.EPOCH_COMPLETED, self._passes_over)
-        _handle_first(engine, Events.TERMINATE, self._left)
-        _handle_first(engine, Events.COMPLETED, self._left)
+        handle_first(engine, Events.EPOCH_COMPLETED, self._passes_over)
+        handle_first(engine, Events.TERMINATE, self._left)
+        handle_first(engine, Events.COMPLETED, self._left)
         run = engine.run
 
         @functools.wraps(run)
@@ -214,7 +181,7 @@ class IgniteCallbacks(Hosting[X, Y, P], Generic[X, Y, P]):
         if self._error is not None:
             self._end(self._error)
         elif not self._interrupted:
-            self._end(early=_early(engine))
+            self._end(early=why_early(engine))
 
     # ------------------------------------------------------------------------------------------- the fit and its epochs
 
@@ -240,7 +207,7 @@ class IgniteCallbacks(Hosting[X, Y, P], Generic[X, Y, P]):
         if self._step is not None and not engine.state.iteration % self._step.every:
             self._opt.zero_grad()  # what was left before, which Ignite drops before the first backward
         self._check_epochs(engine.state.epoch, "Load the trainer's state with theirs, by Checkpoint.load_objects")
-        fit = self._begin(self._model, self._opt, _n_epochs(engine), engine.state.epoch)
+        fit = self._begin(self._model, self._opt, n_epochs_of(engine), engine.state.epoch)
         if fit.cancelled:
             engine.terminate()
 
@@ -320,7 +287,7 @@ class IgniteCallbacks(Hosting[X, Y, P], Generic[X, Y, P]):
         self._heed_in_validation(fit, engine)
         return output
 
-    def _prepared(self, step: _Steps[X, Y, P], batch: object) -> tuple[X, Y]:
+    def _prepared(self, step: Steps[X, Y, P], batch: object) -> tuple[X, Y]:
         xb, yb = self._format.split(batch)
         if step.device is None:
             return xb, yb
@@ -406,84 +373,3 @@ class IgniteCallbacks(Hosting[X, Y, P], Generic[X, Y, P]):
         if self._fit is None:
             raise LoopError("the engine trains, and its run has not begun: was it begun by another run method?")
         return self._fit
-
-
-class _Steps(Generic[X, Y, P]):
-    """What is done with a batch, as `create_supervised_trainer` and `create_supervised_evaluator` do it."""
-
-    def __init__(
-        self,
-        model: nn.Module,
-        opt: Optimizer,
-        loss_func: Callable[[P, Y], Tensor],
-        device: Union[str, torch.device, None],
-        non_blocking: bool,
-        every: int,
-    ) -> None:
-        self.model = model
-        self.opt = opt
-        self.loss_func = loss_func
-        self.device = device
-        self.non_blocking = non_blocking
-        self.every = every
-
-    def moved(self, part: T) -> T:
-        """Inputs or targets on the device."""
-        there: object = convert_tensor(part, device=self.device, non_blocking=self.non_blocking)
-        return cast(T, there)
-
-    def train(self, fit: Hosted[X, Y, P], iteration: int) -> Optional[Tensor]:
-        """Trains on the batch under way; its loss, where it came as far as that."""
-        self.model.train()
-        batch = fit.batch
-        pred = fit.predicted(self.model(batch.xb))
-        if not fit.goes_on:
-            return None
-        loss = fit.lost(self.loss_func(pred, batch.yb))
-        self._step_on(fit, loss, iteration)
-        return loss.detach()
-
-    def _step_on(self, fit: Hosted[X, Y, P], loss: Tensor, iteration: int) -> None:
-        if not fit.goes_on:
-            return
-        autograd.backward((loss if self.every == 1 else loss / self.every,))
-        if fit.backward_done():
-            if not iteration % self.every:
-                self.opt.step()
-                if fit.stepped():
-                    self.opt.zero_grad()
-        elif fit.batch.drops_gradients():
-            self.opt.zero_grad()
-
-    def validate(self, fit: Hosted[X, Y, P]) -> Optional[tuple[P, Y]]:
-        """Validates the batch under way; its prediction and targets."""
-        batch = fit.batch
-        pred = fit.predicted(self.model(batch.xb))
-        if not fit.goes_on:
-            return None
-        fit.lost(self.loss_func(pred, batch.yb))
-        return pred, batch.yb
-
-
-def _handle_first(engine: Engine, event: Events, handler: Callable[[Engine], None]) -> None:
-    """Adds a handler in front of those that others have added, and so of those that they will add."""
-    engine.add_event_handler(event, handler)
-    handlers: list[object] = vars(engine)["_event_handlers"][event]
-    handlers.insert(0, handlers.pop())
-
-
-def _n_epochs(engine: Engine) -> int:
-    """How many epochs a run is to reach."""
-    state = engine.state
-    if state.max_epochs is not None:
-        return state.max_epochs
-    if state.max_iters is None or state.epoch_length is None:
-        raise LoopError("a typed callback knows how long its fit is to be: give run max_epochs, or an epoch_length.")
-    return math.ceil(state.max_iters / state.epoch_length)
-
-
-def _early(engine: Engine) -> str:
-    """Why a run ended before its end; empty where it did not."""
-    state = engine.state
-    all_iterations = state.max_iters is not None and state.iteration >= state.max_iters
-    return "" if all_iterations or not engine.should_terminate else "Ignite's engine was terminated"
