@@ -20,6 +20,7 @@ from ..hosting import PAIRS, BatchFormat, Hosting
 from ..hosts import IGNITE, IGNITE_ENGINE, IGNITE_ENGINE_SEVERAL, IGNITE_SEVERAL
 from .runs import handle_first, n_epochs_of, why_early
 from .steps import Steps
+from .uncounted import leave_out_of_metrics
 
 require("ignite", extra="ignite")
 
@@ -55,6 +56,7 @@ class IgniteCallbacks(Hosting[X, Y, P], Generic[X, Y, P]):
         self._foreign = False
         self._error: Optional[BaseException] = None
         self._index = 0
+        self._from = 0
         self._valid_index = 0
 
     # ------------------------------------------------------------------------------------------------------ the engines
@@ -97,7 +99,7 @@ class IgniteCallbacks(Hosting[X, Y, P], Generic[X, Y, P]):
 
         A run of it while an epoch of the trainer is under way, or completed, is a validation of that epoch. At other
         times, in a handler of STARTED or COMPLETED say, it is none: no callback hears of it. A batch that a callback
-        cancels before its prediction has None as its output.
+        cancels is counted by none of Ignite's metrics; before its prediction it has None as its output.
 
         Args:
             engine: An engine with a step function of its own, which is told of no event inside it.
@@ -217,6 +219,7 @@ class IgniteCallbacks(Hosting[X, Y, P], Generic[X, Y, P]):
         epoch = engine.state.epoch - 1
         length: Optional[int] = engine.state.epoch_length
         self._index = engine.state.iteration % length if self._resumed and length is not None else 0
+        self._from = self._index
         self._resumed = False
         taken_up = self._index > 0  # in the middle of an epoch, which has begun before
         self._epoch_runs = taken_up or fit.begin_epoch(epoch)
@@ -263,9 +266,12 @@ class IgniteCallbacks(Hosting[X, Y, P], Generic[X, Y, P]):
             raise LoopError("there is no trainer.")
         index, self._index = self._index, self._index + 1
         xb, yb = self._prepared(step, batch)
+        cursor = fit.batch
         loss: Optional[Tensor] = None
         if fit.begin_batch(index, xb, yb):
-            loss = step.train(fit, engine.state.iteration)
+            loss = step.train(fit, cursor, engine.state.iteration)
+        if cursor.cancelled:
+            leave_out_of_metrics(engine, first=index == self._from)
         fit.end_batch()
         self._heed(fit, engine)
         return None if loss is None else loss.item()
@@ -282,7 +288,10 @@ class IgniteCallbacks(Hosting[X, Y, P], Generic[X, Y, P]):
             if fit is None:
                 return step.model(xb), yb
             index, self._valid_index = self._valid_index, self._valid_index + 1
-            output = step.validate(fit) if fit.begin_batch(index, xb, yb) else None
+            cursor = fit.batch
+            output = step.validate(fit, cursor) if fit.begin_batch(index, xb, yb) else None
+            if cursor.cancelled:
+                leave_out_of_metrics(engine, first=index == 0)
             fit.end_batch()
         self._heed_in_validation(fit, engine)
         return output

@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 from ...events import P, X, Y
 from ...extras import require
-from ...hosted import Hosted
+from ...hosted import Hosted, HostedCursor
 
 require("ignite", extra="ignite")
 
@@ -56,15 +56,15 @@ class Steps(Generic[X, Y, P]):
         there: object = convert_tensor(part, device=self.device, non_blocking=self.non_blocking)
         return cast(T, there)
 
-    def train(self, fit: Hosted[X, Y, P], iteration: int) -> Optional[Tensor]:
+    def train(self, fit: Hosted[X, Y, P], batch: HostedCursor[X, Y, P], iteration: int) -> Optional[Tensor]:
         """Trains on the batch under way; its loss, where it came as far as that.
 
         Args:
             fit: The fit.
+            batch: Its cursor.
             iteration: The engine's count of batches, this one included.
         """
         self.model.train()
-        batch = fit.batch
         pred = fit.predicted(self.model(batch.xb))
         if not fit.goes_on:
             return None
@@ -84,13 +84,13 @@ class Steps(Generic[X, Y, P]):
         elif fit.batch.drops_gradients():
             self.opt.zero_grad()
 
-    def validate(self, fit: Hosted[X, Y, P]) -> Optional[tuple[P, Y]]:
+    def validate(self, fit: Hosted[X, Y, P], batch: HostedCursor[X, Y, P]) -> Optional[tuple[P, Y]]:
         """Validates the batch under way; its prediction and targets.
 
         Args:
             fit: The fit.
+            batch: Its cursor.
         """
-        batch = fit.batch
         pred = fit.predicted(self.model(batch.xb))
         if not fit.goes_on:
             return None
