@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Final, Generator, Generic, Optional, Sequ
 from torch import Tensor, autograd, no_grad
 from typing_extensions import Self, TypeIs, override
 
-from ..callback import is_callback
 from ..errors import CallbackError, LoopError
 from ..events import P, X, Y
 from ..extras import require
@@ -26,6 +25,7 @@ from ..hosted import Hostable, Hosted
 from ..stages import LOSS
 from ..state import OnMismatch
 from ..state.cells import stateful
+from .bare import refuse_bare
 from .hosting import Hosting
 from .hosts import KERAS, KERAS_CALLBACK
 from .keras_checks import check_alone, check_backup, check_model
@@ -520,12 +520,7 @@ def _under_way(model: TypedModel) -> Optional[KerasCallbacks[Any, Any, Any]]:
 def _typed(callbacks: Any) -> Optional[KerasCallbacks[Any, Any, Any]]:
     """The one callback that hosts typed ones; None where there is none."""
     given = keras.tree.flatten(getattr(callbacks, "callbacks", callbacks))
-    for callback in given:
-        if is_callback(callback):
-            raise CallbackError(
-                f"{type(callback).__name__} is a typed callback, and Keras has callbacks of its own: host it, by "
-                f"callbacks=[host({type(callback).__name__}(...))], of typedcb.interop.keras."
-            )
+    refuse_bare(given, "Keras", "typedcb.interop.keras")
     found = [callback for callback in given if _is_ours(callback)]
     if len(found) > 1:
         raise CallbackError(

@@ -20,7 +20,6 @@ import torch.distributed
 from torch import Tensor, autograd
 from typing_extensions import Self, TypeIs, override
 
-from ..callback import is_callback
 from ..data import length_of
 from ..errors import CallbackError, LoopError
 from ..events import P, X, Y
@@ -29,6 +28,7 @@ from ..hosted import Hostable, Hosted, HostedCursor
 from ..optimizer import check_closure
 from ..stages import BACKWARD, LOSS, SKIPPED
 from ..state import OnMismatch
+from .bare import refuse_bare
 from .hosting import Hosting
 from .hosts import SKORCH, SKORCH_SEVERAL
 
@@ -294,13 +294,9 @@ class TypedNet(NeuralNet):
         Raises:
             CallbackError: A typed one is among them as it is.
         """
-        for given in self.callbacks if isinstance(self.callbacks, (list, tuple)) else ():
-            callback: object = given[1] if isinstance(given, tuple) and len(given) == 2 else given
-            if is_callback(callback):
-                raise CallbackError(
-                    f"{type(callback).__name__} is a typed callback, and skorch has callbacks of its own: host it, by "
-                    f"callbacks=[host({type(callback).__name__}(...))], of typedcb.interop.skorch."
-                )
+        given: Sequence[object] = self.callbacks if isinstance(self.callbacks, (list, tuple)) else ()
+        bare = (one[1] if isinstance(one, tuple) and len(one) == 2 else one for one in given)
+        refuse_bare(bare, "skorch", "typedcb.interop.skorch")
         super().initialize_callbacks()
         return self
 

@@ -359,3 +359,13 @@ def test_a_training_step_that_computes_no_loss_is_refused_where_somebody_listens
     with pytest.raises(LoopError, match="training_step computed no loss by compute_loss"):
         trainer_of(TASK, host(SmoothLoss()), base=base).train()
     trainer_of(TASK, host(Epochs()), base=base).train()
+
+
+def test_a_typed_callback_that_is_not_hosted_is_refused_where_it_is_handed_over() -> None:
+    says = (
+        r"SmoothLoss is a typed callback, and the Trainer has callbacks of its own: host it, by callbacks=\[host\(Smoo"
+    )
+    with pytest.raises(CallbackError, match=says):
+        trainer_of(TASK, SmoothLoss())
+    with pytest.raises(CallbackError, match=says):
+        trainer_of(TASK).add_callback(SmoothLoss())

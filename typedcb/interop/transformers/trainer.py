@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
-from typing import Any, Final, Optional
+from typing import TYPE_CHECKING, Any, Final, Optional
 
 from torch import nn
 from typing_extensions import TypeIs, override
@@ -11,6 +12,7 @@ from typing_extensions import TypeIs, override
 from ...data import length_of
 from ...errors import CallbackError
 from ...extras import require
+from ..bare import refuse_bare
 from ..cells_file import read_cells, write_cells
 from .callback import TransformersCallbacks
 from .checks import check_trainer, host_of
@@ -38,6 +40,26 @@ class TypedTrainer(Trainer):
     Without typed callbacks it is the Trainer's own. Their cells go into the folder of each checkpoint, as a file of
     safetensors, and come back with `train(resume_from_checkpoint=...)`.
     """
+
+    if not TYPE_CHECKING:  # the Trainer's own arguments are what checkers are to see
+
+        @functools.wraps(Trainer.__init__)
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            refuse_bare(kwargs.get("callbacks") or (), "the Trainer", "typedcb.interop.transformers")
+            super().__init__(*args, **kwargs)
+
+    @override
+    def add_callback(self, callback: Any) -> None:
+        """Adds a callback of the Trainer's.
+
+        Args:
+            callback: It, or its class.
+
+        Raises:
+            CallbackError: It is a typed one as it is.
+        """
+        refuse_bare((callback,), "the Trainer", "typedcb.interop.transformers")
+        super().add_callback(callback)
 
     @override
     def train(
