@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -435,6 +436,7 @@ def run_body(way: Iterator[Body], batch: Any, model: Weight, opt: SGD | None) ->
 
 
 @settings(max_examples=500)
+@pytest.mark.filterwarnings("ignore::typedcb.LoopWarning")  # bodies that leave their batches early
 @given(
     program=programs,
     shape=shapes,

@@ -85,9 +85,10 @@ def test_what_callbacks_make_of_a_batch_is_what_the_body_gets() -> None:
         assert (out.xb.item(), out.yb.item(), out.pred.item()) == (11, 21, 22)
         loss = out.loss(total(out.pred, out.yb))
         assert loss.value.item() == 22 * 21 * 3
-        loss.backward()
+        done = loss.backward()
         assert model.w.grad is not None
         assert model.w.grad.item() == 11 * 2 * 21 * 3, "backward runs on the replaced loss"
+        done.step(Steps())
 
 
 @pytest.mark.parametrize("listened", [True, False])

@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from .errors import HookError as HookError
     from .errors import LogWarning as LogWarning
     from .errors import LoopError as LoopError
+    from .errors import LoopWarning as LoopWarning
     from .errors import MismatchError as MismatchError
     from .errors import NonFiniteError as NonFiniteError
     from .errors import PeerError as PeerError
@@ -132,6 +133,7 @@ _HOMES: Final = {
         "HookError",
         "LogWarning",
         "LoopError",
+        "LoopWarning",
         "MismatchError",
         "NonFiniteError",
         "PeerError",

@@ -48,6 +48,7 @@ class Cursor(Generic[X, Y, P]):
 
     __slots__ = (
         "_furthest",
+        "_halted",
         "cancel",
         "cancelled",
         "computed",
@@ -128,6 +129,8 @@ class Cursor(Generic[X, Y, P]):
 
     _furthest: int
 
+    _halted: int
+
     def __init__(
         self, plan: BatchPlan[X, Y, P], phase: Phase, epoch: int, n_batches: Optional[int], steps: int
     ) -> None:
@@ -174,6 +177,19 @@ class Cursor(Generic[X, Y, P]):
     def last_loss(self) -> Optional[Tensor]:
         """The loss of the last batch of this pass that had one; None where none had."""
         return getattr(self, "computed", None)
+
+    @property
+    def has_way_back(self) -> bool:
+        """Whether the body has left the batch with a loss that backward could begin at, and did not."""
+        if self.stage != LOSS:
+            return False
+        loss: object = self.computed  # it may be no tensor, which nobody has looked at so far
+        return isinstance(loss, Tensor) and loss.requires_grad
+
+    @property
+    def left_at(self) -> Optional[int]:
+        """How far a batch that is over had come when its body left it; None where a callback has ended it before."""
+        return None if getattr(self, "_halted", -1) == self.index else self._furthest
 
     def check_first_loss(self) -> None:
         """Refuses a loss that is no scalar, when nobody listened to it before."""
@@ -314,6 +330,7 @@ class Cursor(Generic[X, Y, P]):
     def _stop(self, stage: int, cancel: Optional[Cancel]) -> None:
         """Lets nothing more happen in this batch."""
         self._furthest = self.stage
+        self._halted = self.index
         self.stage = stage
         self.cancel = cancel
         self.cancelled = cancel is not None

@@ -18,7 +18,7 @@ from .agreement import Electorate
 from .callback import SomeCallback
 from .device import device_of
 from .dispatch import BatchPlan, Plan
-from .events import P, X, Y
+from .events import P, Phase, X, Y
 from .optimizer import Steps
 from .ranks import Alone
 
@@ -73,6 +73,30 @@ class Engine(Electorate, Protocol):
         Args:
             name: What the loader is called, for error messages.
             dl: The loader, which gives the same batches on every rank.
+        """
+        ...
+
+    def presplit(self, name: str, dl: Iterable[tuple[X, Y]], /) -> Iterable[tuple[X, Y]]:
+        """The batches of a loader that gives each rank its own share already; every rank weighs the same.
+
+        Args:
+            name: What the loader is called, for error messages.
+            dl: The loader of this rank. It gives as many batches as that of every other one.
+        """
+        ...
+
+    def begin_pass(self) -> None:
+        """A loop begins to draw batches: `check_share` says whether they are shares."""
+        ...
+
+    def check_share(self, phase: Phase, /) -> None:
+        """Refuses a pass whose first batch has been drawn, and came out of no loader of `split` or `presplit`.
+
+        Args:
+            phase: Which data the pass goes over.
+
+        Raises:
+            EngineError: There are several ranks, each of which would have the whole of each batch.
         """
         ...
 
@@ -161,6 +185,16 @@ class OneDevice(Alone):
     def split(self, name: str, dl: Iterable[tuple[X, Y]], /) -> Iterable[tuple[X, Y]]:
         """The loader itself."""
         return dl
+
+    def presplit(self, name: str, dl: Iterable[tuple[X, Y]], /) -> Iterable[tuple[X, Y]]:
+        """The loader itself."""
+        return dl
+
+    def begin_pass(self) -> None:
+        """Nothing: whatever is drawn is all there is."""
+
+    def check_share(self, phase: Phase, /) -> None:
+        """Nothing: as said."""
 
     def planned(self, plan: Plan[X, Y, P], callbacks: Sequence[SomeCallback], /) -> Plan[X, Y, P]:
         """The plan itself."""

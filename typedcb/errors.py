@@ -50,6 +50,10 @@ class BatchWarning(UserWarning):
     """Something about the data that does not stop the fit, such as a loader that gives more batches than it said."""
 
 
+class LoopWarning(UserWarning):
+    """The loop is used in a way that is hardly meant, such as a training pass in which no batch is stepped on."""
+
+
 class NonFiniteError(TypedcbError, FloatingPointError):
     """A batch, a loss, a gradient or the weights are nan or infinite: no training goes on from there."""
 

@@ -13,7 +13,7 @@ from .data import describe, length_of, release
 from .dispatch import Plan, Skipped, fold, interrupted_twice
 from .errors import LoopError, place
 from .events import AfterCancelEpoch, AfterValidate, BeginValidate, P, X, Y
-from .loading import check_count, checked
+from .loading import check_count, check_stepped, checked, taken_up
 from .outcomes import CancelEpoch, CancelTrain
 from .position import Resumption
 from .stages import BEGUN, ENDED, STEPPED
@@ -41,6 +41,7 @@ class Run(Generic[X, Y, P]):
         self._steps_before = 0
         self._loop = loop
         self._open = False
+        self._warned = False
         self._cancel: Optional[CancelTrain] = None
 
     @property
@@ -116,7 +117,7 @@ class Run(Generic[X, Y, P]):
         self._check_under_way(cursor.epoch)
         self.cursor = cursor
         cursor.objectives = self._loop.objectives
-        begins, ends = bool(cursor.plan.begin_batch), True
+        begins, ends, unused, steps_before = bool(cursor.plan.begin_batch), True, False, cursor.steps
         resume, self._resume = self._resume, None
         first = 0 if resume is None else resume.position.done
         source: Optional[Iterator[tuple[X, Y]]] = None
@@ -124,8 +125,10 @@ class Run(Generic[X, Y, P]):
             # What is done for each batch here and in the scopes is all that a loop costs when nobody listens: few
             # steps of the interpreter, each some 10 ns after the model has had the processor's caches to itself.
             cursor.index = first - 1
+            engine = self._loop.engine
+            engine.begin_pass()
             source = iter(dl) if resume is None else resume.batches(dl)
-            batches = checked(source, cursor) if resume is None else source
+            batches = (checked if resume is None else taken_up)(source, cursor, engine)
             for cursor.index, (cursor.xb, cursor.yb) in enumerate(batches, first):
                 cursor.stage = BEGUN
                 if begins:
@@ -137,6 +140,7 @@ class Run(Generic[X, Y, P]):
                 if ends or cursor.stage != STEPPED:
                     if not cursor.index:  # what a loss function gives does not change its shape from batch to batch
                         cursor.check_first_loss()
+                        unused = cursor.has_way_back
                         ends = bool(cursor.plan.after_batch or cursor.objectives)
                     by_others = cursor.stage == ENDED  # by another pass, or by the end of the epoch
                     self.close_batch()
@@ -148,9 +152,15 @@ class Run(Generic[X, Y, P]):
             cursor.stage = ENDED
             if resume is None:
                 check_count(cursor)
+                self._check_stepped(cursor, steps_before, unused=unused)
         except BaseException as error:
             self._left(error, source, cursor)
             raise
+
+    def _check_stepped(self, cursor: Cursor[X, Y, P], steps_before: int, *, unused: bool) -> None:
+        """Warns of a training pass without a step, once."""
+        if not self._warned:
+            self._warned = check_stepped(cursor, steps_before, unused=unused)
 
     @staticmethod  # and no function of the module, which the interpreter forgets before it ends a loop that is left
     def _left(error: BaseException, source: Optional[Iterator[object]], cursor: Cursor[X, Y, P]) -> None:

@@ -122,10 +122,11 @@ def test_a_beta_that_cannot_weigh_is_refused(beta: float) -> None:
 
 def test_a_model_without_gradients_has_norm_zero() -> None:
     net = nn.Linear(1, 1)
-    smooth = SmoothGradNorm(Parts(nn.Identity(), SGD(net.parameters(), lr=0.1)))
+    opt = SGD(net.parameters(), lr=0.1)
+    smooth = SmoothGradNorm(Parts(nn.Identity(), opt))
     with Loop[torch.Tensor, torch.Tensor, torch.Tensor]([smooth]).fit(1) as fit:
         for epoch in fit.epochs():
             for batch in epoch.train([(torch.ones(1, 1), torch.ones(1, 1))]):
                 out = batch.pred(net(batch.xb))
-                out.loss(out.pred.sum()).backward()
+                out.loss(out.pred.sum()).backward().step(opt)
     assert smooth.value == 0.0

@@ -41,6 +41,7 @@ def own_loop(engine: Engine, model: nn.Linear) -> None:
     engine.steps(SGD)  # error
     engine.forward(SGD(model.parameters(), lr=0.1))  # error
     engine.split(data.train_dl)  # error
+    engine.presplit(data.train_dl)  # error
 
 
 class Misplaced(AnyCallback):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Optional
+from typing import ClassVar, Iterable, Optional
 
 import torch.nn.functional as F
 from accelerate import Accelerator
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import SGD
 from typing_extensions import assert_type, override
 
-from typedcb import AfterEpoch, AnyCallback, CancelTrain, Learner, Loop, Objective
+from typedcb import AfterEpoch, AnyCallback, CancelTrain, DataBunch, Learner, Loop, Objective
 from typedcb.engine import ONE_DEVICE, Engine
 from typedcb.engines import DDP, FSDP, AccelerateEngine, TorchEngine
 from typedcb.optimizer import Steps
@@ -61,6 +61,11 @@ def own_loop(engine: Engine, model: nn.Linear) -> None:
                 assert_type(batch.xb, Tensor)
                 out = batch.pred(forward(batch.xb))
                 out.loss(F.cross_entropy(out.pred, out.yb)).backward().step(steps)
+
+
+def own_shares(engine: Engine) -> None:
+    assert_type(engine.presplit("train_dl", data.train_dl), Iterable[tuple[Tensor, Tensor]])
+    assert_type(DataBunch(engine.presplit("train_dl", data.train_dl)), DataBunch[Tensor, Tensor])
 
 
 def with_accelerate(accelerator: Accelerator) -> None:

@@ -22,7 +22,7 @@ from ..device import device_of
 from ..dispatch import BatchPlan, Plan
 from ..engine import Device, Forward
 from ..errors import EngineError
-from ..events import P, X, Y
+from ..events import P, Phase, X, Y
 from ..optimizer import Steps
 from ..outcomes import CancelBatch
 from ..ranks import here, over
@@ -31,7 +31,7 @@ from ..turns import marks, trained_by
 from .averaging import average_gradients
 from .failing import Failures
 from .processes import LostError, Processes
-from .split import split
+from .split import Note, presplit, split
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
@@ -53,6 +53,7 @@ class DistributedEngine(ABC):
         self._scale = 1.0
         self._alone = ""
         self._in_hook: bool = False
+        self._drawn = False
         self._of_objectives: WeakSet[nn.Module] = WeakSet()
         self._seed = int(self.exchange(str(torch.initial_seed()))[0])
 
@@ -170,11 +171,45 @@ class DistributedEngine(ABC):
         """
         self._loaders += 1
 
-        def note(own: int, size: int) -> None:
-            if not self._in_hook:  # a callback that looks at data leaves the batch under way as it is
-                self._note(own, size)
+        return split(name, dl, self, self._seed + self._loaders, self._notes())
 
-        return split(name, dl, self, self._seed + self._loaders, note)
+    def presplit(self, name: str, dl: Iterable[tuple[X, Y]], /) -> Iterable[tuple[X, Y]]:
+        """The batches of a loader that gives each rank its own share already, by a DistributedSampler or by itself.
+
+        Every rank weighs the same, however many samples it has: nobody knows how many the others have. What
+        `sampler.set_epoch` wants is the loop's to do.
+
+        Args:
+            name: What the loader is called, for error messages.
+            dl: The loader of this rank. It gives as many batches as that of every other one: lengths are compared as a
+                pass begins, and where there is none, at each batch.
+
+        Raises:
+            EngineError: The engine splits it itself.
+        """
+        return presplit(name, dl, self, self._notes())
+
+    def begin_pass(self) -> None:
+        """A loop begins to draw batches: `check_share` says whether they are shares."""
+        self._drawn = False
+
+    def check_share(self, phase: Phase, /) -> None:
+        """Refuses a pass whose first batch has been drawn, and came out of no loader of `split` or `presplit`.
+
+        Args:
+            phase: Which data the pass goes over.
+
+        Raises:
+            EngineError: There are several ranks, each of which would have the whole of each batch.
+        """
+        if self._drawn or self.world_size == 1:
+            return
+        raise EngineError(
+            f"the loader of this pass ({phase}) is none of this engine's, so that each of the {self.world_size} ranks "
+            f'would go over all of its batches: dl = engine.split("{phase}_dl", dl), before the fit, gives each rank '
+            f"its share of every batch. A loader that gives each rank a share of its own already, such as one with a "
+            f'DistributedSampler, is engine.presplit("{phase}_dl", dl).'
+        )
 
     def planned(self, plan: Plan[X, Y, P], callbacks: Sequence[SomeCallback], /) -> Plan[X, Y, P]:
         """The plan of this rank.
@@ -301,6 +336,16 @@ class DistributedEngine(ABC):
         found = self.failed(error)
         if found is not error:
             raise found from error
+
+    def _notes(self) -> Note:
+        """What a loader tells of each batch that it hands out, whoever has asked for it."""
+
+        def note(own: int, size: int) -> None:
+            self._drawn = True
+            if not self._in_hook:  # a callback that looks at data leaves the batch under way as it is
+                self._note(own, size)
+
+        return note
 
     def _note(self, own: int, size: int) -> None:
         """Takes note of the batch that is handed out: how many samples are this rank's, and how many there are."""

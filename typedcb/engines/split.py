@@ -24,7 +24,7 @@ from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, Itera
 from typing_extensions import TypeAlias, TypeIs, override
 
 from ..articles import an_instance
-from ..data import batch_size
+from ..data import batch_size, length_of
 from ..errors import EngineError
 from ..events import X, Y
 from .alike import Comparison, Group, crc_of, figures_of_data, figures_of_targets
@@ -69,7 +69,7 @@ def split(name: str, dl: Iterable[tuple[X, Y]], group: Group, seed: int, note: N
     Raises:
         EngineError: It is split already, by a DistributedSampler.
     """
-    if isinstance(dl, (SharedLoader, Sliced)):
+    if isinstance(dl, (SharedLoader, Sliced, Presplit)):
         return cast("Iterable[tuple[X, Y]]", dl)
     if not _draws_by_index(dl):
         first = Comparison(name, "", group).contents
@@ -82,9 +82,33 @@ def split(name: str, dl: Iterable[tuple[X, Y]], group: Group, seed: int, note: N
         raise EngineError(
             f"{name} has a DistributedSampler, and the engine gives each rank its share of every batch itself, without "
             f"repeating a sample: pass the loader that one process would have, batch_size being that of all ranks "
-            f"together."
+            f'together. engine.presplit("{name}", dl) takes it as it is, and has every rank weigh the same.'
         )
     return cast("Iterable[tuple[X, Y]]", SharedLoader(name, dl, group, seed, note))
+
+
+def presplit(name: str, dl: Iterable[tuple[X, Y]], group: Group, note: Note) -> Iterable[tuple[X, Y]]:
+    """The batches of a loader that gives each rank a share of its own already.
+
+    Args:
+        name: What the loader is called, for error messages.
+        dl: The loader of this rank.
+        group: The ranks.
+        note: Told of each batch.
+
+    Raises:
+        EngineError: It is split by the engine.
+    """
+    if isinstance(dl, (SharedLoader, Sliced)):
+        raise EngineError(f"{name} is what engine.split has made, which is this rank's share: pass it to the loop.")
+    if isinstance(dl, Presplit):
+        return cast("Iterable[tuple[X, Y]]", dl)
+
+    def told(number: int) -> tuple[int, ...]:
+        alone = group.world_size == 1 or not group.compares
+        return (number,) if alone else tuple(each for (each,) in group.gather((number,)))
+
+    return Presplit(name, dl, group.world_size, note, told)
 
 
 def _draws_by_index(dl: object) -> TypeIs[_AnyLoader]:
@@ -271,6 +295,67 @@ class Sliced(Generic[X, Y]):
         if isinstance(self._dl, Sized):
             return len(self._dl)
         raise TypeError(f"{an_instance(self._dl)} has no length")
+
+
+class Presplit(Generic[X, Y]):
+    """Batches that are a rank's share as they come.
+
+    Where the ranks do not have as many of them, the one that has none left would go on to what comes behind the pass,
+    and the others wait for it in the middle of theirs.
+
+    Args:
+        name: What the loader is called.
+        dl: The loader.
+        world_size: How many ranks there are.
+        note: Told of each batch.
+        told: Tells all ranks a number, and gives that of each. Collective.
+    """
+
+    # nothing here leads to the engine, as in Sliced
+
+    def __init__(
+        self,
+        name: str,
+        dl: Iterable[tuple[X, Y]],
+        world_size: int,
+        note: Note,
+        told: Callable[[int], tuple[int, ...]],
+    ) -> None:
+        self._name = name
+        self._dl = dl
+        self._world_size = world_size
+        self._note = note
+        self._told = told
+
+    def __iter__(self) -> Iterator[tuple[X, Y]]:
+        length = length_of(self._dl)
+        lengths = self._told(-1 if length is None else length)
+        known = -1 not in lengths
+        if known:
+            self._check(lengths)
+        given = 0
+        for given, pair in enumerate(self._dl, 1):
+            if not known:
+                self._check(self._told(given))
+            self._note(1, self._world_size)  # every rank weighs the same, and so does every batch
+            yield pair
+        if not known:
+            self._check(self._told(-given))
+
+    def __len__(self) -> int:
+        if isinstance(self._dl, Sized):
+            return len(self._dl)
+        raise TypeError(f"{an_instance(self._dl)} has no length")
+
+    def _check(self, numbers: Sequence[int]) -> None:
+        """Refuses to go on where one rank has come further than another, or says that it will."""
+        if len(set(numbers)) > 1:
+            each = "; ".join(f"rank {rank}: {abs(number)}" for rank, number in enumerate(numbers))
+            raise EngineError(
+                f"{self._name} has more batches on one rank than on another, which would wait for each other at the "
+                f"end of the pass ({each}). Give every rank as many, as DistributedSampler does, or leave the "
+                f"splitting to engine.split."
+            )
 
 
 def _sliced(name: str, pair: tuple[X, Y], size: int, of_rank: slice) -> tuple[X, Y]:
