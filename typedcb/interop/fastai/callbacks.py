@@ -1,36 +1,27 @@
-"""Typed callbacks in a fastai Learner, version 2.
-
-    learn = Learner(dls, model, cbs=[host(AvgStats(accuracy), partial(GradientClip, clip=0.1))])
-
-fastai's events are those of typedcb under other names, and its exceptions do what answers do here. What it lacks is an
-event after an error: so `fit` of the learner is wrapped, and `save` and `load` are, which take the cells along.
-"""
+"""Typed callbacks as a callback of fastai: which of fastai's events tells of what."""
 
 from __future__ import annotations
 
 import sys
-from collections import defaultdict
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final, Generic, Optional, Sequence, cast
 
 import torch.distributed
-from torch import Tensor
-from torch.optim import Optimizer
-from typing_extensions import Never, override
+from typing_extensions import override
 
-from ..data import length_of
-from ..errors import CallbackError, LoopError
-from ..events import P, X, Y
-from ..extras import require
-from ..hosted import Hostable, HostedCursor
-from ..optimizer import check_closure
-from ..stages import BACKWARD, BEGUN, ENDED, LOSS, PREDICTED, SKIPPED
-from ..state import OnMismatch
-from .cells_file import SUFFIX, read_cells, write_cells
-from .hosting import Hosting
-from .hosts import FASTAI, FASTAI_SEVERAL
+from ...data import length_of
+from ...errors import CallbackError, LoopError
+from ...events import P, X, Y
+from ...extras import require
+from ...hosted import Hostable, HostedCursor
+from ...stages import BACKWARD, BEGUN, ENDED, LOSS, PREDICTED, SKIPPED
+from ...state import OnMismatch
+from ..cells_file import SUFFIX, read_cells, write_cells
+from ..hosting import Hosting
+from ..hosts import FASTAI, FASTAI_SEVERAL
+from .checks import check_learner, fits
+from .optimizer import optimizer_of
 
 require("fastai", extra="fastai")
 
@@ -44,20 +35,6 @@ from fastai.callback.core import (  # noqa: E402
     CancelValidException,
 )
 from fastai.learner import Learner  # noqa: E402
-
-
-def host(*callbacks: Hostable[X, Y, P], on_mismatch: Optional[OnMismatch] = None) -> FastaiCallbacks[X, Y, P]:
-    """One callback of fastai that hosts typed ones: `Learner(dls, model, cbs=[host(AvgStats(accuracy))])`.
-
-    Args:
-        *callbacks: Instances, and factories that are called with the model and the optimizer when a fit begins.
-        on_mismatch: What of a saved state may be left out where it does not fit, by the name of a callback's class.
-
-    Raises:
-        CallbackError: One is neither a callback nor a factory.
-        DependencyError: What one depends on is missing, or there is a circle.
-    """
-    return FastaiCallbacks(callbacks, on_mismatch)
 
 
 class FastaiCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
@@ -131,9 +108,9 @@ class FastaiCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
     def before_fit(self) -> None:
         """Refuses what cannot be hosted, and fires begin_fit."""
         learn = self._here()
-        if not _fits(learn):  # it validates or predicts
+        if not fits(learn):  # it validates or predicts
             return
-        _check_learner(learn)
+        check_learner(learn)
         if not (self.run_train and self.run_valid):
             raise CallbackError(
                 "run_train=False and run_valid=False would keep typed callbacks from a half of each epoch: leave them "
@@ -150,7 +127,7 @@ class FastaiCallbacks(Hosting[X, Y, P], Callback, Generic[X, Y, P]):
         self._check_epochs(start, "Go on by fit(..., start_epoch={ended}), or begin anew without start_epoch")
         self._done = start
         self._searches = any(type(cb).__name__ == "LRFinder" for cb in learn.cbs)
-        if self._begin(learn.model, _optimizer(learn.opt), learn.n_epoch, start).cancelled:
+        if self._begin(learn.model, optimizer_of(learn.opt), learn.n_epoch, start).cancelled:
             raise CancelFitException
 
     def before_epoch(self) -> None:
@@ -398,89 +375,6 @@ def _one(parts: Any) -> Any:
 
 def _several(part: Any, before: Any) -> Any:
     return (part,) if len(before) == 1 else part
-
-
-class _Group(dict[str, Any]):
-    """A group of parameters whose settings are fastai's."""
-
-    def __init__(self, params: object, hypers: dict[str, Any]) -> None:
-        super().__init__(hypers, params=params)
-        self._hypers = hypers
-
-    @override
-    def __getitem__(self, name: str) -> Any:
-        return self._hypers[name] if name in self._hypers else super().__getitem__(name)
-
-    @override
-    def __setitem__(self, name: str, value: Any) -> None:
-        if name in self._hypers:
-            self._hypers[name] = value
-        super().__setitem__(name, value)
-
-
-class FastaiOptimizer(Optimizer):
-    """fastai's own optimizer as one of torch's: its groups are live, and have fastai's names (`mom`, `wd`).
-
-    Args:
-        opt: fastai's.
-    """
-
-    def __init__(self, opt: Any) -> None:
-        self.opt = opt
-        pairs = zip(opt.param_lists, opt.hypers, strict=True)
-        self.param_groups: list[dict[str, Any]] = [_Group(list(params), hypers) for params, hypers in pairs]
-        self.state: defaultdict[Tensor, Any] = opt.state
-
-    @override
-    def step(self, closure: Any = None) -> Any:
-        """Changes the parameters by their gradients."""
-        self.opt.step()
-
-    @override
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Drops the gradients."""
-        self.opt.zero_grad()
-
-    @override
-    def state_dict(self) -> dict[str, Any]:
-        """Its state, as fastai has it."""
-        return cast("dict[str, Any]", self.opt.state_dict())
-
-    @override
-    def load_state_dict(self, state_dict: Any) -> None:
-        """Takes fastai's state."""
-        self.opt.load_state_dict(state_dict)
-
-    @override
-    def add_param_group(self, param_group: dict[str, Any]) -> Never:
-        """Refused: fastai splits a model into groups once."""
-        raise LoopError("fastai splits a model into groups when the optimizer is made: use Learner(splitter=...).")
-
-
-def _optimizer(opt: Any) -> Optimizer:
-    """The optimizer of torch that a learner's wraps, or fastai's own as one of torch's."""
-    inner = cast("dict[str, object]", vars(opt)).get("opt")
-    return inner if isinstance(inner, Optimizer) else FastaiOptimizer(opt)
-
-
-def _fits(learn: Learner) -> bool:
-    """Whether it is in fit: fastai tells of the begin of a fit when it validates or predicts too."""
-    frame: Optional[FrameType] = sys._getframe()
-    while frame is not None:
-        if frame.f_code is Learner.fit.__code__ and frame.f_locals.get("self") is learn:
-            return True
-        frame = frame.f_back
-    return False
-
-
-def _check_learner(learn: Learner) -> None:
-    """Refuses ways to train that have no place for typed callbacks."""
-    if any(type(cb).__name__ in ("MixedPrecision", "NonNativeMixedPrecision") for cb in learn.cbs):
-        raise LoopError(
-            "under MixedPrecision the gradients are scaled where a callback sees them, and in bfloat16 a batch that "
-            "is cancelled leaves autocast on: train without it."
-        )
-    check_closure(_optimizer(learn.opt))
 
 
 def _rate(learn: Learner) -> object:
