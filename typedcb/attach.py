@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Callable, Final, Generic, Iterable, Sequence, 
 from .callback import Callback, SomeCallback, check_frozen, is_callback
 from .cell import State
 from .dependencies import own_states, running_order
-from .dispatch import Plan, Watching, plan_of, watchings_of
+from .dispatch import Plan, Watching, check_places, plan_of, watchings_of
 from .errors import CallbackError, DependencyError
 from .events import P, X, Y
 from .rules import shared_state_problem
@@ -272,6 +272,9 @@ class Attached(Generic[X, Y, P]):
         order = running_order(everybody)
         running = [everybody[index] for index in order]
         own = tuple(attachment[index] for index in order if index < len(attachment))
+        check_places(own)
+        for group in self._groups:
+            check_places([callback for callback in running if any(callback is one for one in group.cbs)])
         states = [state for callback in running for state in own_states(callback).values()]
         watchings = watchings_of(running)
         self._plan: Plan[X, Y, P] = plan_of(running, own, states, watchings)

@@ -95,6 +95,21 @@ class SeesLastLoss(ABC):
         """Called behind all hooks of after_loss, unless one of them cancels the batch."""
 
 
+class ChecksPlace(ABC):
+    """A mixin for a callback that is right only where it stands among the others; behind Callback too."""
+
+    @abstractmethod
+    def check_place(self, before: Sequence[SomeCallback], /) -> None:
+        """Refuses to stand where it does; asked whenever callbacks are attached or removed.
+
+        Args:
+            before: Those that hear the same batches, and run before it.
+
+        Raises:
+            CallbackError: It says which of them, why, and what to do.
+        """
+
+
 @attrs.frozen
 class Skipped(Generic[E]):
     """What `fold` answers when a Skip was asked for: the event as it is after the round, and the Skip."""
@@ -173,6 +188,20 @@ def plan_of(
 def watchings_of(callbacks: Sequence[SomeCallback]) -> tuple[Watching, ...]:
     """What the watchers among callbacks, which are in the order in which they run, stand around hooks with."""
     return tuple(callback.watching(callbacks) for callback in callbacks if isinstance(callback, Watcher))
+
+
+def check_places(callbacks: Sequence[SomeCallback]) -> None:
+    """Refuses callbacks, which hear the same batches, in an order that is not right for one of them.
+
+    Args:
+        callbacks: In the order in which they run.
+
+    Raises:
+        CallbackError: It says which of them, why, and what to do.
+    """
+    for index, callback in enumerate(callbacks):
+        if isinstance(callback, ChecksPlace):
+            callback.check_place(callbacks[:index])
 
 
 def watched(plan: Plan[X, Y, P], watching: Watching) -> Plan[X, Y, P]:

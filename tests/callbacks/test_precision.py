@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Callable
+from typing import Any, Callable, ClassVar, Optional
 
 import pytest
 import torch
@@ -17,11 +17,16 @@ from typing_extensions import override
 from typedcb import (
     AfterLoss,
     AnyCallback,
+    BatchEvent,
     Callback,
+    CallbackError,
     CancelBatch,
     Cell,
     DataBunch,
     Learner,
+    Loop,
+    Objective,
+    Phase,
     SkipStep,
     SkipZeroGrad,
     cell,
@@ -228,6 +233,68 @@ def test_autocast_is_closed_after_a_cancel_by_one_who_has_seen_the_loss() -> Non
     learn.add(MixedPrecision, dtype=torch.float16)
     learn.fit(1, cbs=[At("after_loss", lambda event: CancelBatch())])
     assert not torch.is_autocast_enabled("cpu")
+
+
+def sees(order_: int, *, phases_: tuple[Phase, ...] = ("train", "valid")) -> Callback[object, object, object]:
+    """A callback of some order that looks at gradients."""
+
+    @dataclass(frozen=True)
+    class Sees(AnyCallback):
+        order: ClassVar[int] = order_
+        phases: ClassVar[tuple[Phase, ...]] = phases_
+
+        precision: Optional[MixedPrecision] = None
+
+        @override
+        def after_backward(self, event: BatchEvent) -> None: ...
+
+    return Sees()
+
+
+@pytest.mark.parametrize("order", [-101, -100])
+def test_a_callback_that_would_see_scaled_gradients_is_refused_when_it_is_attached(order: int) -> None:
+    before = (
+        rf"^Sees\.after_backward would see gradients that are scaled up for float16: its order is {order}, .* above"
+    )
+    learn = learner()
+    sees_scaled = sees(order)
+    learn._attach([sees_scaled])
+    with pytest.raises(CallbackError, match=before):
+        learn.add(MixedPrecision, torch.float16)
+    assert learn.cbs == (sees_scaled,)
+    with pytest.raises(CallbackError, match=before):
+        learn.fit(1, cb_funcs=[partial(MixedPrecision, dtype=torch.float16)])
+    learn.add(MixedPrecision, torch.bfloat16)
+
+
+def test_a_callback_that_sees_scaled_gradients_of_its_own_objective_is_refused() -> None:
+    def objective(*cbs: Any, **settings: Any) -> Objective[Any, Any, Any]:
+        net = nn.Linear(1, 1)
+        half = partial(MixedPrecision, dtype=torch.float16)
+        return Objective(net, SGD(net.parameters(), lr=0.1), cbs, [half] if settings else [])
+
+    Loop[Any, Any, Any]([sees(-101)], objectives=[objective(sees(-101)), objective(half=True)])  # batches of others
+    with pytest.raises(CallbackError, match="would see gradients that are scaled up"):
+        Loop[Any, Any, Any](objectives=[objective(sees(-101), half=True)])
+
+
+def test_whoever_runs_behind_or_sees_no_gradients_is_taken() -> None:
+    learn = learner()
+    half = MixedPrecision(learn, torch.float16)
+    behind: Any = type(sees(-101))
+    learn._attach([sees(-99), sees(-101, phases_=("valid",)), behind(half), half, Early()])
+    assert [type(callback).__name__ for callback in learn.cbs[-2:]] == ["Sees", "Sees"]
+    learn.fit(1)
+
+
+@dataclass(frozen=True)
+class Early(AnyCallback):
+    """Runs before all others, and looks at no gradients."""
+
+    order: ClassVar[int] = -1000
+
+    @override
+    def begin_batch(self, event: BatchEvent) -> None: ...
 
 
 def test_another_dtype_is_refused() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Optional
+from typing import ClassVar, Optional, Sequence
 
 import torch
 from torch import Tensor
@@ -11,22 +11,25 @@ from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 from typing_extensions import override
 
-from ..callback import AnyCallback
+from ..callback import AnyCallback, SomeCallback
 from ..cell import Cell, cell
 from ..device import device_of
-from ..dispatch import SeesLastLoss
+from ..dispatch import ChecksPlace, SeesLastLoss, overrides
+from ..errors import CallbackError
 from ..events import AfterBatch, BatchEvent, BeginFit, LossEvent
+from ..hooks import AFTER_BACKWARD
 from ..needs import HasModelAndOpt
 from ..outcomes import CancelBatch
 
 
 @dataclass(frozen=True)
-class MixedPrecision(AnyCallback, SeesLastLoss):
+class MixedPrecision(AnyCallback, SeesLastLoss, ChecksPlace):
     """Runs the model and the loss under autocast, and scales gradients where half precision would lose them.
 
     Weights and optimizer stay in float32. With float16 the gradients are computed scaled up (Micikevicius et al. 2018,
     https://arxiv.org/abs/1710.03740) and scaled down before any other callback sees them, so that clipping and
-    accumulation work on true gradients; the loss is never scaled. Other callbacks may replace the loss, as `MixUp` and
+    accumulation work on true gradients; a callback whose `order` would have it see them before is refused. The loss is
+    never scaled. Other callbacks may replace the loss, as `MixUp` and
     `LabelSmoothing` do, or add to it. A batch whose gradients overflow is cancelled, and the scale is lowered, by
     torch's `GradScaler`. bfloat16 has the range of float32 and needs no scaling.
     """
@@ -51,6 +54,26 @@ class MixedPrecision(AnyCallback, SeesLastLoss):
     def __post_init__(self) -> None:
         if self.dtype not in (torch.bfloat16, torch.float16):
             raise ValueError(f"MixedPrecision.dtype is {self.dtype}, and has to be torch.bfloat16 or torch.float16.")
+
+    @override
+    def check_place(self, before: Sequence[SomeCallback], /) -> None:
+        """Refuses callbacks that would see gradients scaled up.
+
+        Args:
+            before: Those that run before it.
+
+        Raises:
+            CallbackError: It names the callback.
+        """
+        for callback in before if self.dtype is torch.float16 else ():
+            if "train" in callback.phases and overrides(callback, AFTER_BACKWARD):
+                name = type(callback).__name__
+                raise CallbackError(
+                    f"{name}.after_backward would see gradients that are scaled up for float16: its order is "
+                    f"{callback.order}, and so it runs before MixedPrecision, whose order is {self.order}. Give "
+                    f"{name} an order above that, or the MixedPrecision as a field, which has it run behind. bfloat16 "
+                    f"needs no scaling."
+                )
 
     @property
     def device_type(self) -> str:
