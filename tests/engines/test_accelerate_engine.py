@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +21,18 @@ from torch.nn import functional as F
 from torch.optim import SGD
 from torch.utils.data import DataLoader, TensorDataset
 
-from typedcb import AnyCallback, DataBunch, EngineError, Learner, Loop, Series, SkipStep, series
+from typedcb import (
+    AnyCallback,
+    DataBunch,
+    EngineError,
+    Learner,
+    Loop,
+    NonFiniteError,
+    Objective,
+    Series,
+    SkipStep,
+    series,
+)
 from typedcb.callbacks import AvgStats, Checkpoint
 from typedcb.engines import AccelerateEngine
 from typedcb.engines.deepspeed import DeepSpeed
@@ -170,6 +182,7 @@ def with_deepspeed(make: Make, stage: int, config: dict[str, Any]) -> Accelerato
         (2, {"torch_autocast": {"enabled": True}}, r"torch_autocast knows nothing of validations: .* MixedPrecision"),
         (3, {}, r"stage 3 leaves the model without weights .*TorchEngine\(FSDP\(\)\)"),
         (2, {"zero_optimization": {"offload_optimizer": {"device": "cpu"}}}, r"offload_optimizer on cpu"),
+        (2, {"zero_optimization": {"offload_param": {"device": "nvme"}}}, r"offload_param on nvme"),
         (1, {"zero_optimization": {"round_robin_gradients": True}}, r"one parameter's gradient for another's"),
     ],
 )
@@ -211,15 +224,164 @@ def test_a_checkpoint_of_what_an_error_has_left_is_refused_where_zero_has_it_in_
     [
         (torch.optim.Adafactor, torch.float32, "Adafactor looks at the shape of each parameter"),
         (torch.optim.Adagrad, torch.float32, "Adagrad has its state from the beginning"),
+        (torch.optim.Muon, torch.float32, "Muon looks at the shape of each parameter"),
         (torch.optim.AdamW, torch.bfloat16, "a parameter is in bfloat16, and ZeRO is run in float32"),
     ],
 )
 def test_zero_is_refused_for_an_optimizer_that_it_would_make_something_else_of(
     make: Make, opt_func: Any, dtype: torch.dtype, why: str
 ) -> None:
-    model = nn.Linear(4, 3, dtype=dtype)
+    model = nn.Linear(4, 3, bias=False, dtype=dtype)
     with pytest.raises(EngineError, match=why):
         DeepSpeed(with_deepspeed(make, 1, {}), print).prepared(model, opt_func(model.parameters()))
+
+
+def stepping_by(accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch, *, stage: int = 0, **settings: Any) -> Any:
+    """Has accelerate prepare what DeepSpeed makes of a model, by a stand-in of it: that engine."""
+    engine: Any = SimpleNamespace(dp_world_size=1, was_step_applied=lambda: True, step=lambda: None)
+    own = settings.pop("own", None)
+    engine.__dict__.update(settings)
+
+    def prepare(model: nn.Module, opt: torch.optim.Optimizer) -> tuple[Any, Any]:
+        engine.module = model
+        steps = opt if own is None else own
+        return engine, SimpleNamespace(optimizer=SimpleNamespace(optimizer=steps) if stage else steps)
+
+    monkeypatch.setattr(accelerator, "prepare", prepare)
+    return engine
+
+
+@pytest.mark.parametrize("stage", [0, 2])
+def test_an_optimizer_that_deepspeed_puts_in_place_of_the_one_that_there_is_is_refused(
+    make: Make, monkeypatch: pytest.MonkeyPatch, stage: int
+) -> None:
+    model = nn.Linear(4, 3)
+    accelerator = with_deepspeed(make, stage, {"optimizer": {"type": "Adam"}})
+    stepping_by(accelerator, monkeypatch, stage=stage, own=torch.optim.Adam(model.parameters()))
+    with pytest.raises(EngineError, match=r"^DeepSpeed has put an Adam in place of SGD, .* out of its config\.$"):
+        DeepSpeed(accelerator, print).prepared(model, SGD(model.parameters(), lr=0.1))
+
+
+def test_deepspeed_with_fewer_parts_of_the_data_than_processes_is_refused(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = nn.Linear(4, 3)
+    accelerator = with_deepspeed(make, 0, {})
+    stepping_by(accelerator, monkeypatch, dp_world_size=2)
+    with pytest.raises(EngineError, match="has 2 parts of the data for 1 processes, by tensor or sequence parallelism"):
+        DeepSpeed(accelerator, print).prepared(model, SGD(model.parameters(), lr=0.1))
+
+
+def test_a_step_that_deepspeed_leaves_out_ends_the_fit_and_not_in_silence(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = nn.Linear(4, 3)
+    accelerator = with_deepspeed(make, 0, {})
+    engine = stepping_by(accelerator, monkeypatch)
+    deepspeed = DeepSpeed(accelerator, print)
+    deepspeed.prepared(model, SGD(model.parameters(), lr=0.1))
+    deepspeed.step()
+    engine.was_step_applied = lambda: False
+    with pytest.raises(NonFiniteError, match=r"DeepSpeed has left the step out\. Attach CheckFinite\(learn\) to see"):
+        deepspeed.step()
+
+
+class Recording:
+    """What steps, and is no optimizer of torch."""
+
+    def step(self) -> None: ...
+
+    def zero_grad(self) -> None: ...
+
+
+def test_where_accelerate_has_to_know_the_optimizer_another_kind_of_one_is_refused(make: Make) -> None:
+    assert isinstance(make().steps(Recording()), Recording)  # it works on no gradients here
+    with pytest.raises(EngineError, match=r"gradients of an optimizer of torch here, and Recording is none\.$"):
+        make(scale=2.0).steps(Recording())
+
+
+def on_xla(make: Make, monkeypatch: pytest.MonkeyPatch, devices: int) -> Accelerator:
+    """An Accelerator that says of itself that it is on XLA, by a stand-in of torch_xla, which need not be there."""
+    monkeypatch.setitem(sys.modules, "torch_xla", SimpleNamespace(device_count=lambda: devices, sync=lambda: None))
+    accelerator = make()._accelerator
+    accelerator.state.distributed_type = DistributedType.XLA
+    return accelerator
+
+
+def test_ranks_of_xla_that_are_threads_of_one_process_are_refused(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    accelerator = on_xla(make, monkeypatch, devices=2)
+    accelerator.state._shared_state["num_processes"] = 2
+    with pytest.raises(
+        EngineError, match=r"^accelerate counts 2 processes, and 2 of their devices belong to this one: "
+    ):
+        AccelerateEngine(accelerator, processes=2)
+
+
+@pytest.fixture
+def of_kind(make: Make, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], AccelerateEngine]:
+    """Makes an engine that does more than data parallelism."""
+
+    def made(kind: str) -> AccelerateEngine:
+        if kind == "fp16":
+            return make(scale=2.0)
+        if kind == "xla":
+            return AccelerateEngine(on_xla(make, monkeypatch, devices=1), processes=1)
+        return AccelerateEngine(with_deepspeed(make, 2, {}), processes=1)
+
+    return made
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        (
+            "fp16",
+            "scales the gradients for float16, of one optimizer at a time here, and a turn computes those of its own "
+            'objective\'s parameters: take mixed_precision="bf16", or "no" and a MixedPrecision callback for each '
+            "objective, which has its own scale.",
+        ),
+        (
+            "deepspeed",
+            "has DeepSpeed compute the gradients of all of a model's parameters here, and a turn computes those of its "
+            "own objective's parameters: take TorchEngine(DDP()), or accelerate without that.",
+        ),
+        (
+            "xla",
+            "sums up the gradients of one optimizer on XLA here, and a turn computes those of its own objective's "
+            "parameters: take TorchEngine(DDP()), or accelerate without that.",
+        ),
+    ],
+)
+def test_objectives_are_refused_where_accelerate_computes_more_than_a_turns_gradients(
+    of_kind: Callable[[str], AccelerateEngine], kind: str, why: str
+) -> None:
+    engine = of_kind(kind)
+    model = nn.Linear(4, 3)
+    with pytest.raises(EngineError) as refused:
+        Loop[Any, Any, Any](objectives=[Objective(model, SGD(model.parameters(), lr=0.1))], engine=engine)
+    assert str(refused.value) == f"accelerate {why}"
+    Loop[Any, Any, Any](engine=engine)  # a loop of one model is all right
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("ACCELERATE_USE_FSDP", "FSDP"),
+        ("ACCELERATE_USE_DEEPSPEED", "DEEPSPEED"),
+        ("ACCELERATE_USE_MEGATRON_LM", "MEGATRON_LM"),
+        ("ACCELERATE_USE_PARALLELISM_CONFIG", "PARALLELISM_CONFIG"),
+    ],
+)
+def test_what_was_asked_of_accelerate_and_is_not_done_is_refused(
+    make: Make, monkeypatch: pytest.MonkeyPatch, name: str, what: str
+) -> None:
+    accelerator = make()._accelerator
+    monkeypatch.setenv(name, "true")
+    said = (
+        rf"^{what} was asked for \({name} is set\), and accelerate does NO on the CPU: it passes over what it cannot do"
+    )
+    with pytest.raises(EngineError, match=said):
+        AccelerateEngine(accelerator, processes=1)
 
 
 def test_another_number_of_processes_than_was_asked_for_is_refused(make: Make) -> None:
