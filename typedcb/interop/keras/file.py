@@ -12,7 +12,7 @@ import attrs
 import numpy as np
 from torch import Tensor
 
-from ..extras import require
+from ...extras import require
 
 require("safetensors", extra="checkpoint")
 
@@ -22,6 +22,9 @@ _GROUP: Final = "typedcb"
 _TEXT: Final = "text"
 _TENSORS: Final = "tensors"
 _INSIDE: Final = "inside"
+
+LOADED: Final = "_typedcb_loaded"
+"""The attribute of a model that holds what the last file that was loaded had of callbacks."""
 
 # Any: h5py has no types.
 

@@ -6,8 +6,9 @@ from typing import Any, Final, Iterable
 
 import torch.distributed
 
-from ..errors import CallbackError, LoopError
-from ..extras import require
+from ...errors import CallbackError, LoopError
+from ...extras import require
+from .file import Loaded
 
 require("keras", extra="keras")
 
@@ -91,3 +92,26 @@ def check_backup(callbacks: Iterable[object]) -> None:
                 f"BackupAndRestore(save_freq={every!r}) saves in the middle of an epoch, and takes the fit up at the "
                 f"epoch's begin: typed callbacks would hear of its batches twice. Let it save by save_freq='epoch'."
             )
+
+
+def check_place(loaded: Loaded, ended: int, first: int) -> None:
+    """Refuses a place to go on from at which callbacks would hear of batches twice, or never.
+
+    Args:
+        loaded: What a file held of callbacks.
+        ended: How many epochs had ended when it was saved.
+        first: The epoch that Keras begins with.
+
+    Raises:
+        LoopError: It is one.
+    """
+    if loaded.inside:
+        raise LoopError(
+            f"the file was saved {loaded.inside}, and Keras begins with the first batch of epoch {first}: typed "
+            f"callbacks would hear of batches twice. Load one that was saved as an epoch ended."
+        )
+    if ended != first:
+        raise LoopError(
+            f"the file was saved when {ended} epochs had ended, and Keras begins with epoch {first}: go on by "
+            f"fit(..., initial_epoch={ended}), or begin anew by initial_epoch=0."
+        )
