@@ -17,7 +17,7 @@ import os
 import shutil
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Mapping, Optional, cast
+from typing import TYPE_CHECKING, Callable, Mapping, Optional, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -129,10 +129,31 @@ def _saved(target: Path, folder: Path, sharded: Mapping[str, Tensor]) -> Optiona
         if not folder.is_dir():
             raise FileNotFoundError(f"{folder} is not there: all ranks have to see the same folder")
         writer = HuggingFaceStorageWriter(os.fspath(folder), save_distributed=True)
-        save(dict(sharded), storage_writer=writer)
+        save(_apart(sharded), storage_writer=writer)
     except (OSError, CheckpointException) as error:
         return CheckpointWriteError(f"{target} could not be written: {error}.")
     return None
+
+
+def _apart(sharded: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors, with a copy in place of what shares its memory with another, as tied weights do.
+
+    The format has no two names for one tensor. By the shards of one rank it cannot be told for all which are the same,
+    for they may be empty here and not there: all of them keep their names, and each is written.
+    """
+    apart: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in sharded.items():
+        place = cast("_InShards", tensor).to_local().untyped_storage().data_ptr()
+        apart[name] = tensor.clone() if place in seen else tensor
+        seen.add(place)
+    return apart
+
+
+class _InShards(Protocol):
+    """What is used of torch's DTensor, which takes a while to import."""
+
+    def to_local(self) -> Tensor: ...
 
 
 def shard_shapes(path: Path) -> dict[str, tuple[int, ...]]:

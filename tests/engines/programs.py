@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Optional, Union
 
+import sharded_callbacks
 import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
@@ -415,6 +416,9 @@ def several(folder: Path) -> dict[str, Any]:
         found["accumulated"] = [accumulated(engine), accumulated(sharding)]
         found["objectives"] = objectives(engine, folder / f"objectives-{n}")
         found["sharded objectives"] = sharded_objectives(sharding, folder / "sharded-objectives")
+        found["averages"] = sharded_callbacks.averages(sharding, folder / "averages", {2: [2], 1: [2], 4: [1]}[n])
+        if n == 2:
+            found["callbacks"] = sharded_callbacks.callbacks(sharding)
         if n == 2:
             found |= {"decisions": decisions(engine), "main": of_main(engine), "end of batch": end_of_batch(engine)}
             found["peeking"] = peeking(engine)

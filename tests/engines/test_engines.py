@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sharded_callbacks
 from launching import HERE, environment, free_port, launch, said
 
 from typedcb import EngineError
@@ -27,13 +28,13 @@ def two(folder: Path) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def four(folder: Path, two: Any) -> list[dict[str, Any]]:
-    return said(launch(4, "several", folder))
+def one(folder: Path, two: Any) -> dict[str, Any]:
+    return said(launch(1, "several", folder))[0]
 
 
 @pytest.fixture(scope="module")
-def one(folder: Path, two: Any) -> dict[str, Any]:
-    return said(launch(1, "several", folder))[0]
+def four(folder: Path, one: Any) -> list[dict[str, Any]]:
+    return said(launch(4, "several", folder))
 
 
 FIGURES = ("row", "train", "smooth", "validate", "lists", "weights")
@@ -207,6 +208,31 @@ def test_an_error_in_a_turn_of_sharded_objectives_ends_the_others() -> None:
     assert "ValueError: bad luck" in failed.out
     assert "PeerError: rank 1 failed in Trouble.after_loss" in healthy.out
     assert "in the turn of critic" in healthy.out
+
+
+@pytest.fixture(scope="module")
+def without_shards() -> dict[str, list[float]]:
+    return sharded_callbacks.callbacks(None)
+
+
+@pytest.mark.parametrize("case", sharded_callbacks.CASES)
+def test_callbacks_come_to_the_same_over_shards_as_in_one_process_without_an_engine(
+    case: str, without_shards: dict[str, list[float]], two: list[dict[str, Any]]
+) -> None:
+    for rank in two:
+        assert rank["callbacks"][case] == pytest.approx(without_shards[case], rel=0, abs=1e-6)
+
+
+def test_an_average_over_shards_is_that_of_one_process_and_taken_up_by_any_number(
+    one: dict[str, Any], two: list[dict[str, Any]], four: list[dict[str, Any]]
+) -> None:
+    alone = sharded_callbacks.average(None)
+    for rank in (one, *two, *four):
+        assert len(rank["averages"]) >= 3
+        for found in rank["averages"].values():
+            assert found == pytest.approx(alone, rel=0, abs=1e-6)
+    for rank in two:
+        assert rank["averages"]["again from 2"] == rank["averages"]["whole"]
 
 
 @pytest.mark.parametrize("strategy", ["saving", "sharded"])

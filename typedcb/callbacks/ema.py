@@ -14,6 +14,7 @@ from ..callback import AnyCallback
 from ..cell import Cell, cell
 from ..events import AfterEpoch, AfterFit, AfterValidate, BatchEvent, BeginFit, BeginValidate
 from ..needs import HasModel
+from .sharded import bare, is_sharded, put_shards_back, whole
 
 Tensors: TypeAlias = Union[tuple[Tensor, ...], list[Tensor]]
 Update: TypeAlias = Callable[[Tensors, Tensors, Union[Tensor, int]], None]
@@ -28,7 +29,8 @@ def _mean_of(decay: float) -> Update:
 class EMA(AnyCallback):
     """Keeps an exponentially weighted mean of the weights, taken after each real step.
 
-    It is torch's `AveragedModel`. A batch whose step is skipped does not move it.
+    It is torch's `AveragedModel`. A batch whose step is skipped does not move it. Of a model that `fully_shard` has
+    sharded each process averages its own shards.
     """
 
     order: ClassVar[int] = 60
@@ -43,7 +45,10 @@ class EMA(AnyCallback):
     """Whether validation runs on the averaged weights; training goes on with its own."""
 
     averaged: Cell[Optional[AveragedModel]] = cell(None)
-    """The averaged model, of the same class as the model; there once a fit has begun, or a checkpoint was loaded."""
+    """The averaged model, of the same class as the model; there once a fit has begun, or a checkpoint was loaded.
+
+    That of a sharded model has its parameters and buffers by the same names, and is not called.
+    """
 
     swapped: Cell[bool] = cell(False)
     """Whether the model holds the averaged weights now, and the averaged model the trained ones."""
@@ -63,12 +68,15 @@ class EMA(AnyCallback):
             self._begin()
 
     def _begin(self) -> None:
-        self.averaged.value = AveragedModel(self.learn.model, multi_avg_fn=_mean_of(self.decay), use_buffers=False)
+        model = self.learn.model
+        copied = bare(model) if put_shards_back(model) else model  # torch copies it, which fully_shard refuses
+        self.averaged.value = AveragedModel(copied, multi_avg_fn=_mean_of(self.decay), use_buffers=False)
 
     @override
     def after_step(self, event: BatchEvent) -> None:
         """Takes the new weights into the mean."""
         if self.averaged.value is not None:
+            put_shards_back(self.learn.model)
             self.averaged.value.update_parameters(self.learn.model)
 
     @override
@@ -96,16 +104,18 @@ class EMA(AnyCallback):
         """Copies the averaged weights into a model of the same shape, such as `learn.model` after the fit.
 
         Args:
-            model: Where to.
+            model: Where to. One that is not sharded gets whole weights of an average that is, on all ranks, which have
+                to ask for it together.
 
         Raises:
             RuntimeError: No fit has begun and no checkpoint was loaded, so that there is nothing to copy.
         """
         if self.averaged.value is None:
             raise RuntimeError("this EMA has averaged nothing yet: it begins with a fit.")
+        put_shards_back(model)
         with torch.no_grad():
             for own, average in zip(model.parameters(), self.averaged.value.module.parameters(), strict=True):
-                own.copy_(average)
+                own.copy_(average if is_sharded(own) else whole(average))
 
     def _swap_back(self) -> None:
         if self.swapped.value:
@@ -114,6 +124,7 @@ class EMA(AnyCallback):
     def _swap(self) -> None:
         if self.averaged.value is None:
             return
+        put_shards_back(self.learn.model)
         with torch.no_grad():
             for own, average in zip(
                 self.learn.model.parameters(), self.averaged.value.module.parameters(), strict=True

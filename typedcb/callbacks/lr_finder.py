@@ -24,6 +24,7 @@ from ..events import AfterFit, BatchEvent, BeginFit, BeginValidate, LossEvent, P
 from ..extras import require
 from ..needs import HasModelAndOpt
 from ..outcomes import CancelTrain, SkipValidate
+from ..ranks import here
 from .anneal import exponential
 from .hyper import LR
 from .smooth import SmoothLoss
@@ -90,7 +91,7 @@ class LRFinder(AnyCallback):
     ends, also by an error, the model, the optimizer and its learning rates are again what they were.
 
     A copy of the weights and of the optimizer's state is kept meanwhile. The loss is read in each batch, which costs a
-    synchronisation on a GPU.
+    synchronisation on a GPU; over several processes it is over the samples of all ranks, and so is the curve.
     """
 
     order: ClassVar[int] = 100
@@ -163,7 +164,7 @@ class LRFinder(AnyCallback):
         """Takes the loss down, and ends the search when it is time."""
         lr = LR.read(self.learn.opt.param_groups[0])
         self.lrs.append(lr)
-        self.losses.append(float(event.loss.detach()))
+        self.losses.append(float(here().mean(event.loss).detach()))
         self.smooth_losses.append(self.loss.value)
         if self.stop is not None:
             loss = (self.smooth_losses if self.stop.of == "smooth" else self.losses)[-1]

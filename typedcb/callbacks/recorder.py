@@ -14,6 +14,7 @@ from ..cell import Cell, Series, cell, series
 from ..events import AfterEpoch, AfterFit, LossEvent, Phase
 from ..extras import require
 from ..needs import HasOpt
+from ..ranks import here
 from .hyper import LR, Hyper
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ class Recorder(AnyCallback):
     """Keeps the loss and a hyperparameter of every training batch.
 
     Losses stay on their device until the epoch ends, so that a batch costs no synchronisation: `losses` is complete
-    after each epoch and after the fit.
+    after each epoch and after the fit. Over several processes they are over the samples of all ranks, which they add in
+    each batch.
     """
 
     phases: ClassVar[tuple[Phase, ...]] = ("train",)
@@ -51,7 +53,7 @@ class Recorder(AnyCallback):
     @override
     def after_loss(self, event: LossEvent) -> None:
         """Keeps the loss and the hyperparameter of this batch."""
-        self.pending.append(event.loss.detach())
+        self.pending.append(here().mean(event.loss).detach())
         self.params.append(tuple(self.param.read(group) for group in self.learn.opt.param_groups))
 
     @override

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 from typing import Callable, Iterable, Optional, Sequence, Union
+from weakref import WeakSet
 
 import attrs
 import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from typing_extensions import override
@@ -24,6 +25,7 @@ from ..dispatch import BatchPlan
 from ..engine import Device, Forward
 from ..errors import EngineError
 from ..events import P, X, Y
+from ..outcomes import CancelBatch
 from .distributed import DistributedEngine
 from .processes import Processes
 from .shards import Shards
@@ -99,6 +101,7 @@ class TorchEngine(DistributedEngine):
         self._model: Optional[nn.Module] = None
         self._trained: tuple[bool, ...] = ()
         self._shards = Shards()
+        self._units: WeakSet[FSDPModule] = WeakSet()
         super().__init__(joined)
 
     @property
@@ -120,10 +123,27 @@ class TorchEngine(DistributedEngine):
         model.to(self._device if device is None else device)
         super().prepare(model, device)
         if isinstance(self._strategy, FSDP) and self._mesh is not None:
-            for unit in self._strategy.units(model):
-                fully_shard(unit, mesh=self._mesh)
-            fully_shard(model, mesh=self._mesh)
+            for unit in (*self._strategy.units(model), model):
+                self._units.add(fully_shard(unit, mesh=self._mesh))
         return device_of(model)
+
+    @override
+    def backward(self, loss: Tensor) -> Optional[CancelBatch]:
+        """Computes the gradients of the mean over all samples of all ranks, and has callbacks find them at the shards.
+
+        Where `set_reshard_after_backward(False)` keeps what a forward pass has gathered, that stands in the model in
+        place of the shards, has no gradients, and is not what the optimizer steps.
+
+        Args:
+            loss: The mean over this rank's own samples.
+
+        Returns:
+            What cancels the batch, where the gradients are of no use.
+        """
+        answer = super().backward(loss)
+        for unit in self._units:
+            unit.reshard()
+        return answer
 
     @override
     def check_turns(self, models: Sequence[nn.Module], /) -> None:
