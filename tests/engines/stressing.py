@@ -66,6 +66,67 @@ def ways_to_fail() -> None:
     expect("PeerError: rank 1 ended without a word", stuck(), begun)
 
 
+ENDINGS: dict[str, tuple[int, str, int]] = {
+    "sigterm": (143, "PeerError: rank 2 was told to end by SIGTERM (SystemExit: 143) in Does.after_loss", 1),
+    "sigterm all": (143, "", 143),
+    "killed": (-9, "PeerError: rank 2 ended without a word", 1),
+    "interrupt": (1, "PeerError: rank 2 was told to end by Ctrl-C (KeyboardInterrupt) in Does.after_loss", 1),
+    "interrupt all": (1, "KeyboardInterrupt", 1),
+    "exit": (3, "PeerError: rank 2 ended itself (SystemExit: 3) in Does.after_loss", 1),
+    "os exit": (4, "PeerError: rank 2 ended without a word", 1),
+    "both": (1, "ValueError: one", 1),
+    "begin_fit": (1, "PeerError: rank 2 failed in Does.begin_fit: ValueError: bad luck", 1),
+    "after_fit": (1, "PeerError: rank 2 failed in Does.after_fit: ValueError: bad luck", 1),
+    "begin_fit exit": (3, "PeerError: rank 2 ended itself (SystemExit: 3) in Does.begin_fit", 1),
+    "after_fit exit": (3, "PeerError: rank 2 ended itself (SystemExit: 3) in Does.after_fit", 1),
+    "begin_fit killed": (-9, "PeerError: rank 2 ended without a word", 1),
+    "first exit": (3, "PeerError: rank 0 ended itself (SystemExit: 3) in Does.after_loss", 1),
+    "first error": (1, "PeerError: rank 0 failed in Does.after_loss, epoch 0, batch 3, train: ValueError: bad luck", 1),
+    "worker": (1, "PeerError: rank 2 failed in loading batches, epoch 0, train, after batch 1: ValueError: Caught", 1),
+    "stream": (1, "rank 0 has been handed 6 batches, the last of train_dl; rank 2 has been handed 5 batches", 1),
+    "valid stream": (1, "rank 1 has been handed 12 batches; rank 2 has been handed 11 batches", 1),
+    "own loop": (1, "rank 0: 6 batches; rank 1: 6 batches; rank 2: 5 batches", 1),
+    "late": (1, "PeerError: rank 2 is there, and does not come to where the others wait for it: it has been handed", 1),
+}
+"""By what goes wrong on the last rank, or the first: the code that it ends with, what the others say, and theirs."""
+
+
+def endings() -> None:
+    print("a rank ends in some way; all end, and say which rank it was, and no other")  # noqa: T201  # the report
+    for name, (code, words, others) in ENDINGS.items():
+        begun = time.monotonic()
+        ended = launch(3, name, seconds=BOUND, script="failing_programs.py")
+        failing = ended.pop(0 if name.startswith("first") else 2)
+        assert failing.code == code, f"{name}: {failing}"
+        for one in ended:
+            assert one.code == others, f"{name}: {one}"
+            assert ("without a word" in one.out) == ("without a word" in words), f"{name}: {one}"
+            assert "rank 0, 1" not in one.out, f"{name}: {one}"
+        expect(words, ended[0].out, begun)
+
+
+def ended_by_torchrun() -> None:
+    """SIGTERM to torchrun, which hands it on to all processes: nobody is said to have failed."""
+    run = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "3", "--master-port", str(free_port())]
+    begun = time.monotonic()
+    command = [*run, str(HERE / "failing_programs.py"), "long"]
+    agent = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        assert agent.stdout is not None
+        while "begun" not in agent.stdout.readline():
+            assert time.monotonic() - begun < BOUND
+        time.sleep(3)
+        told = time.monotonic()
+        agent.terminate()
+        out = agent.communicate(timeout=BOUND)[0]
+    finally:
+        agent.kill()
+    assert agent.returncode != 0
+    assert time.monotonic() - told < 30, out
+    assert "without a word" not in out and "lost each other" not in out, out
+    expect("SIGTERM", out, begun)
+
+
 def stuck() -> str:
     """A rank that is stopped, and answers no more."""
     port = free_port()
@@ -203,6 +264,8 @@ def machines() -> None:
 
 if __name__ == "__main__":
     ways_to_fail()
+    endings()
+    ended_by_torchrun()
     launchers()
     objectives()
     example()

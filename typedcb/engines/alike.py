@@ -11,11 +11,13 @@ import math
 import struct
 import zlib
 from array import array
-from typing import Callable, Final, Protocol, Sequence, Sized, cast
+from typing import Callable, Final, Optional, Protocol, Sequence, Sized, cast
 
 import attrs
+import msgspec
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.utils import _pytree as pytree  # torch has no public way to map over the tensors of a nested batch
 from torch.utils.data import ConcatDataset, StackDataset, Subset, TensorDataset
 from typing_extensions import TypeIs
@@ -50,6 +52,110 @@ class Group(Protocol):
     def gather(self, values: Sequence[int]) -> tuple[tuple[int, ...], ...]:
         """The numbers of every rank."""
         ...
+
+
+class Talking(Group, Protocol):
+    """Ranks that tell each other words as well."""
+
+    def exchange(self, text: str) -> tuple[str, ...]:
+        """The text of every rank."""
+        ...
+
+
+@attrs.frozen
+class OfLoader:
+    """The ranks, which compare how many batches a loader has whenever they compare what is in them."""
+
+    ranks: Group
+    """The ranks."""
+
+    name: str
+    """What the loader is called."""
+
+    length: Callable[[], Optional[int]]
+    """How many batches it has; None where it does not know."""
+
+    @property
+    def rank(self) -> int:
+        """The number of this process."""
+        return self.ranks.rank
+
+    @property
+    def world_size(self) -> int:
+        """How many processes there are."""
+        return self.ranks.world_size
+
+    @property
+    def compares(self) -> bool:
+        """Whether the ranks go over their data together now, and no callback looks at it."""
+        return self.ranks.compares
+
+    def gather(self, values: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+        """The numbers of every rank.
+
+        Args:
+            values: This rank's.
+
+        Raises:
+            EngineError: The loader has more batches on one rank than on another.
+        """
+        length = self.length()
+        everybody = self.ranks.gather((-1 if length is None else length, *values))
+        lengths = [numbers[0] for numbers in everybody]
+        if len(set(lengths)) > 1:
+            known = {rank: "no length" if n < 0 else f"{n} batches" for rank, n in enumerate(lengths)}
+            each = "; ".join(f"rank {rank}: {n}" for rank, n in known.items())
+            raise EngineError(
+                f"{self.name} is not the same on all ranks: it has not as many batches. {each}. A loader is to give "
+                f"every rank all batches; the engine splits each of them."
+            )
+        return tuple(numbers[1:] for numbers in everybody)
+
+
+def check_models(model: nn.Module, ranks: Talking) -> None:
+    """Refuses models that differ in more than their weights, which nothing can make the same. Collective.
+
+    Args:
+        model: This rank's model.
+        ranks: The ranks.
+
+    Raises:
+        EngineError: It names the first tensor that differs, and what each rank has.
+    """
+    if ranks.world_size == 1:
+        return
+    text = msgspec.json.encode(_tensors(model))
+    if len(set(ranks.gather((zlib.crc32(text),)))) == 1:
+        return
+    everybody = [msgspec.json.decode(one, type=dict[str, str]) for one in ranks.exchange(text.decode())]
+    for name in dict.fromkeys(name for one in everybody for name in one):
+        seen = [one.get(name, "not there") for one in everybody]
+        if len(set(seen)) > 1:
+            each = "; ".join(f"rank {rank}: {what}" for rank, what in enumerate(seen))
+            raise EngineError(f"the models of the ranks differ, first in {name}. {each}. {_SAME_MODEL}")
+    places = zip(*everybody, strict=True)  # the same tensors
+    first = next(names for names in places if len(set(names)) > 1)
+    each = "; ".join(f"rank {rank}: {name}" for rank, name in enumerate(first))
+    raise EngineError(f"the models of the ranks have their tensors in another order. {each}. {_SAME_MODEL}")
+
+
+_SAME_MODEL: Final = (
+    "Make the same model on every rank: nothing in it may depend on the rank, or on data that only one of them has."
+)
+
+
+def _tensors(model: nn.Module) -> dict[str, str]:
+    """What a model's parameters and buffers are, apart from their values, by name, in order."""
+    found = {name: f"a parameter, {_kind(p)}, {_WHETHER[p.requires_grad]}" for name, p in model.named_parameters()}
+    return found | {name: f"a buffer, {_kind(buffer)}" for name, buffer in model.named_buffers()}
+
+
+_WHETHER: Final = {True: "trained", False: "frozen"}
+
+
+def _kind(tensor: Tensor) -> str:
+    shape = "of no shape yet" if is_lazy(tensor) else f"of shape {list(tensor.shape)}"
+    return f"{shape}, {tensor.dtype}"
 
 
 @attrs.frozen

@@ -18,6 +18,7 @@ from typing_extensions import Self
 
 from ..agreement import agreed, agreed_turn, check_ranks
 from ..callback import SomeCallback
+from ..data import length_of
 from ..device import device_of
 from ..dispatch import BatchPlan, Plan
 from ..engine import Device, Forward
@@ -28,8 +29,9 @@ from ..outcomes import CancelBatch
 from ..ranks import here, over
 from ..tree import shard_of
 from ..turns import marks, trained_by
+from .alike import OfLoader, check_models
 from .averaging import average_gradients
-from .failing import Failures
+from .failing import Failures, Position, different_batches
 from .processes import LostError, Processes
 from .split import Note, presplit, split
 
@@ -108,7 +110,26 @@ class DistributedEngine(ABC):
     def gather(self, values: Sequence[int]) -> tuple[tuple[int, ...], ...]:
         """The numbers of every rank, by rank. Collective."""
         self._check_all("gather")
-        return self._processes.gather(values)
+        at = self._failures.position
+        everybody = self._processes.gather((at.batches, at.batches_before, *values))
+        self._check_positions(everybody)
+        return tuple(numbers[2:] for numbers in everybody)
+
+    def _check_positions(self, everybody: Sequence[Sequence[int]]) -> None:
+        """Refuses to go on where the ranks have gone different ways.
+
+        Raises:
+            EngineError: They have been handed different numbers of batches, or ask each other for different things.
+        """
+        if len({numbers[0] for numbers in everybody}) > 1:
+            positions = [Position(batches=numbers[0], batches_before=numbers[1]) for numbers in everybody]
+            raise EngineError(f"{different_batches(dict(enumerate(positions)))}.")
+        if len({len(numbers) for numbers in everybody}) > 1:
+            each = "; ".join(f"rank {rank}: {len(numbers) - 2} numbers" for rank, numbers in enumerate(everybody))
+            raise EngineError(
+                f"the ranks ask each other for different things: {each}. Every rank has to ask for the same, in the "
+                f"same order."
+            )
 
     def exchange(self, text: str) -> tuple[str, ...]:
         """The text of every rank, by rank. Collective."""
@@ -130,8 +151,12 @@ class DistributedEngine(ABC):
         """Has all ranks begin with the weights of the first; the engine's own class does the rest.
 
         A model that was an objective's is trained by itself from then on, until a loop has it as one again.
+
+        Raises:
+            EngineError: The ranks have models that differ in more than their weights.
         """
         self._of_objectives.discard(model)
+        check_models(model, self)
         with torch.no_grad():
             for tensor in (*model.parameters(), *model.buffers()):
                 self.broadcast(tensor.detach())
@@ -171,7 +196,8 @@ class DistributedEngine(ABC):
         """
         self._loaders += 1
 
-        return split(name, dl, self, self._seed + self._loaders, self._notes())
+        ranks = OfLoader(self, name, lambda: length_of(dl))
+        return split(name, dl, ranks, self._seed + self._loaders, self._notes(name))
 
     def presplit(self, name: str, dl: Iterable[tuple[X, Y]], /) -> Iterable[tuple[X, Y]]:
         """The batches of a loader that gives each rank its own share already, by a DistributedSampler or by itself.
@@ -187,7 +213,7 @@ class DistributedEngine(ABC):
         Raises:
             EngineError: The engine splits it itself.
         """
-        return presplit(name, dl, self, self._notes())
+        return presplit(name, dl, self, self._notes(name))
 
     def begin_pass(self) -> None:
         """A loop begins to draw batches: `check_share` says whether they are shares."""
@@ -307,10 +333,14 @@ class DistributedEngine(ABC):
     def running(self) -> Generator[None, None, None]:
         """What stands around a fit or a validation: `here()` is this engine, and an error of one rank ends all."""
         around = self._own, self._whole, self._scale, self._in_hook  # of the hook that this one runs in, if any
-        self._in_hook = False
+        self._in_hook, outermost = False, here() is not self
+        if outermost:
+            self._count_from_here()
         with over(self):
             try:
                 yield
+                if outermost and self.world_size > 1 and not self._alone:
+                    self.gather(())  # nobody goes on while another one may fail in its last hooks
             except BaseException as error:
                 found = self.failed(error)
                 if found is error:
@@ -337,13 +367,18 @@ class DistributedEngine(ABC):
         if found is not error:
             raise found from error
 
-    def _notes(self) -> Note:
-        """What a loader tells of each batch that it hands out, whoever has asked for it."""
+    def _notes(self, name: str) -> Note:
+        """What a loader tells of each batch that it hands out, whoever has asked for it.
+
+        Args:
+            name: What the loader is called.
+        """
 
         def note(own: int, size: int) -> None:
             self._drawn = True
             if not self._in_hook:  # a callback that looks at data leaves the batch under way as it is
                 self._note(own, size)
+                self._count_batch(name)
 
         return note
 
@@ -353,9 +388,22 @@ class DistributedEngine(ABC):
         self._whole = size
         self._scale = own * self.world_size / size
 
+    def _count_batch(self, name: str) -> None:
+        """Counts a batch of a fit or a validation, so that others can be told how far this rank has come."""
+        if self.compares:
+            at = self._failures.position
+            self._failures.position = Position(at.batches + 1, at.collectives, at.batches_before, name)
+
+    def _count_from_here(self) -> None:
+        """A fit begins: its batches are counted from here on, in words."""
+        at = self._failures.position
+        self._failures.position = Position(at.batches, at.collectives, at.batches)
+
     def _check_all(self, what: str) -> None:
         if self._alone:
             raise EngineError(
                 f'{self._alone} runs on the main rank alone, by ranks = "main", and asked for {what}(), which every '
                 f'rank has to ask for: write ranks = "all".'
             )
+        at = self._failures.position
+        self._failures.position = Position(at.batches, at.collectives + 1, at.batches_before, at.loader)

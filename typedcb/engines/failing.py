@@ -1,40 +1,111 @@
 """How the failure of one rank ends all of them, and how each learns whose failure it was.
 
 The rank that fails first leaves word in the store, and breaks its connections: whoever waits for it in a collective is
-woken by an error, reads the word, and does the same. A rank that ends without a word (killed, or its machine is gone)
-is found by a roll call, which a thread of each rank answers, also while the rank waits in a collective: who does not is
-named.
+woken by an error, reads the word, and does the same. A rank that is told to end, by SIGTERM or Ctrl-C, or that ends by
+sys.exit leaves a word that counts less: whoever ends all of them may do so since one of them has failed. A rank that
+ends without a word (killed, or its machine is gone) is found by a roll call, which a thread of each rank answers, also
+while the rank waits in a collective: who does not is named.
+
+Ranks that wait for each other in different places for ever, one of them having fewer batches, are found by the same
+thread (`Position`).
 """
 
 from __future__ import annotations
 
 import atexit
 import os
+import signal
 import threading
+import time
 from contextlib import suppress
-from typing import Final, Optional
+from typing import Final, Mapping, Optional, Union
 
 import msgspec
 import torch.distributed as dist
 
-from ..errors import PeerError
+from ..errors import EngineError, PeerError
 from .lost import is_lost
 from .processes import LostError, Processes, polls
 
 _FAILED: Final = "failed"
+_ENDED: Final = "ended"
 _CALLED: Final = "called"
+_STANDS: Final = "stands"
 _GRACE: Final = 6.0
 """How many seconds a rank waits for the others to hear of a failure, or to answer the roll call."""
 
 _LOOKS: Final = 0.5
 """Every how many seconds a rank looks whether the roll is called."""
 
+_STILL: Final = 2.0
+"""After how many seconds without a batch or a collective a rank asks where the others are."""
+
+_HEARS: Final = 2.0
+"""How many seconds a rank, which may hold the store, stays for the others to read what has been found."""
+
+_BY_SIGTERM: Final = 128 + signal.SIGTERM
+"""The code of the SystemExit that stands for SIGTERM (`ending`)."""
+
 
 class _Failure(msgspec.Struct, frozen=True):
     """What is left for the others: by the first rank that failed, or by the first that has found out who is gone."""
 
     ranks: tuple[int, ...]
+    """Whose failure it is; nobody's where the ranks differ from each other."""
+
     words: str
+
+
+class Position(msgspec.Struct, frozen=True):
+    """How far a rank has come, in batches and collectives, which come in the same order on all ranks.
+
+    So of two ranks one is behind the other in both, or in neither: a rank that has had fewer batches and more
+    collectives has gone another way.
+    """
+
+    batches: int = 0
+    """How many batches it has been handed, of any loader."""
+
+    collectives: int = 0
+    """How many times it has waited for the others."""
+
+    batches_before: int = 0
+    """How many of the batches were those of earlier fits."""
+
+    loader: str = ""
+    """Of which loader the last batch was."""
+
+    @property
+    def words(self) -> str:
+        """The position as a predicate: what a rank has done."""
+        n = self.batches - self.batches_before
+        of = f", the last of {self.loader}" if n and self.loader else ""
+        return f"has been handed {n} batch{'es' if n != 1 else ''}{of}"
+
+    def contradicts(self, other: Position) -> bool:
+        """Whether no two ranks can have come so far which do the same.
+
+        Args:
+            other: How far another rank has come, at any other time.
+        """
+        more, further = self.batches - other.batches, self.collectives - other.collectives
+        return more * further < 0
+
+
+def different_batches(positions: Mapping[int, Position]) -> str:
+    """That ranks have been handed different numbers of batches, in words.
+
+    Args:
+        positions: How far they have come, by rank.
+    """
+    each = "; ".join(f"rank {rank} {position.words}" for rank, position in positions.items())
+    return f"the ranks do not have as many batches in this fit or validation: {each}. {_AS_MANY}"
+
+
+_AS_MANY: Final = (
+    "Every rank has to go through as many batches, and to leave its loops in the same way: a loader is to give all "
+    "ranks the same batches, each of which the engine splits"
+)
 
 
 class Failures:
@@ -45,6 +116,9 @@ class Failures:
     """
 
     def __init__(self, processes: Processes) -> None:
+        self.position: Position = Position()
+        """How far this rank has come; replaced as a whole, since another thread reads it."""
+
         self._processes = processes
         self._told: Optional[BaseException] = None
         self._failure: Optional[_Failure] = None
@@ -55,8 +129,8 @@ class Failures:
             atexit.register(self.close)
 
     def any(self) -> bool:
-        """Whether a rank has failed."""
-        return bool(self._processes.store.check([_FAILED]))
+        """Whether a rank has failed, or has been ended."""
+        return self._is_there(_FAILED) or self._is_there(_ENDED)
 
     def close(self) -> None:
         """Answers no more."""
@@ -71,7 +145,7 @@ class Failures:
         Args:
             error: What has gone wrong here.
         """
-        if error is self._told or isinstance(error, PeerError) or self._processes.over:
+        if self._told is not None or self._processes.over or isinstance(error, PeerError):
             return error
         try:
             self._told = self._found(error)
@@ -79,7 +153,7 @@ class Failures:
             failure = self._failure or _Failure(
                 (0,), f"rank 0, which holds the store of the processes, is gone ({gone})"
             )
-            self._told = self._peer_error(failure, error) if is_lost(error) else error
+            self._told = self._in_truth(failure, error) if self._is_lost(error) else error
         finally:
             self._processes.abandon()
         return self._told
@@ -87,68 +161,129 @@ class Failures:
     def _watch(self) -> None:
         """Answers the roll call, and keeps what it comes to: the store may be gone when this rank is woken."""
         store, rank = self._processes.store, self._processes.rank
+        stood, since = self.position, time.monotonic()
         with suppress(RuntimeError):  # the store is gone
             while not self._ended.wait(_LOOKS):
-                if store.check([_CALLED]):
-                    store.set(f"alive/{rank}", "")
-                if self._failure is None and self.any():
-                    self._failure = msgspec.json.decode(store.get(_FAILED), type=_Failure)
+                now = self.position
+                if now is not stood:
+                    stood, since = now, time.monotonic()
+                if self._is_there(_CALLED):
+                    store.set(f"alive/{rank}", now.words)
+                self._compare_positions(now, still=time.monotonic() - since > _STILL)
+                if self._is_there(_FAILED):
+                    self._failure = self._read(_FAILED)
+                elif self._is_there(_ENDED):
+                    self._failure = self._read(_ENDED)
+
+    def _compare_positions(self, now: Position, *, still: bool) -> None:
+        """Finds out whether this rank and the first have gone different ways, once one of them comes no further."""
+        store, rank = self._processes.store, self._processes.rank
+        if still and not self._is_there(_STANDS):
+            store.set(_STANDS, "")
+        if not self._is_there(_STANDS) or self._failure is not None:
+            return
+        if rank == 0:
+            store.set("position", msgspec.json.encode(now).decode())
+            return
+        if not still or not self._is_there("position"):
+            return
+        first = msgspec.json.decode(store.get("position"), type=Position)
+        if now.contradicts(first):
+            self._leave(_Failure((), different_batches({0: first, rank: now})))
+            self._processes.disconnect()
 
     def _found(self, error: BaseException) -> BaseException:
-        lost = is_lost(error)
-        if not lost and not isinstance(error, SystemExit):  # SIGTERM, from whoever ends all processes
-            place = f" {where}" if (where := _place(error)) else ""
-            rank = self._processes.rank
-            self._leave(_Failure((rank,), f"rank {rank} failed{place}: {type(error).__name__}: {error}"))
+        lost = self._is_lost(error)
+        if isinstance(error, (SystemExit, KeyboardInterrupt)):
+            self._leave(_ending(self._processes.rank, error), _ENDED)
+        elif not lost:
+            self._leave(_failure(self._processes.rank, error))
         self._processes.store.set(f"here/{self._processes.rank}", "")
         self._processes.abandon()
         self._wait_for_others(lost=lost)
-        if not lost:
-            return error
-        if not self.any():
+        if lost and not self._is_there(_FAILED):
             self._leave(self._roll())
-        found = msgspec.json.decode(self._processes.store.get(_FAILED), type=_Failure)
-        self._ended.wait(2 * _LOOKS)  # the others hear of it before this process, which may hold the store, is gone
-        return self._peer_error(found, error)
+        found = self._read(_FAILED) if lost else None
+        self._wait_until_heard()
+        return error if found is None else self._in_truth(found, error)
 
-    def _leave(self, failure: _Failure) -> None:
+    def _is_lost(self, error: BaseException) -> bool:
+        """Whether an error says no more than that another rank does not answer; one that is told to end knows why."""
+        return not isinstance(error, (SystemExit, KeyboardInterrupt)) and is_lost(error)
+
+    def _leave(self, failure: _Failure, key: str = _FAILED) -> None:
         """Leaves word for the others, unless somebody has before."""
-        self._processes.store.compare_set(_FAILED, "", msgspec.json.encode(failure).decode())
+        self._processes.store.compare_set(key, "", msgspec.json.encode(failure).decode())
+
+    def _read(self, key: str) -> _Failure:
+        return msgspec.json.decode(self._processes.store.get(key), type=_Failure)
+
+    def _is_there(self, *keys: str) -> bool:
+        return bool(self._processes.store.check([*keys]))
 
     def _wait_for_others(self, *, lost: bool) -> None:
-        """Waits until all others have heard of a failure, or until one of them says what it was."""
-        store = self._processes.store
-        here = self._names("here")
+        """Waits until all others have heard of a failure, or until it is clear what it was."""
         if lost:
-            store.set(_CALLED, "")
+            self._processes.store.set(_CALLED, "")
         for _ in polls(_GRACE):
-            if store.check(here) or (lost and (self.any() or store.check(self._names("alive")))):
+            if not self._missing("here") or (lost and (self._is_there(_FAILED) or not self._missing("here", "alive"))):
+                return
+
+    def _wait_until_heard(self) -> None:
+        """Stays until the others have read what has been found: this process may hold the store."""
+        self._processes.store.set(f"heard/{self._processes.rank}", "")
+        there = [rank for rank in range(self._processes.world_size) if rank not in self._missing("here", "alive")]
+        for _ in polls(_HEARS):
+            if self._is_there(*(f"heard/{rank}" for rank in there)):
                 return
 
     def _roll(self) -> _Failure:
         """Who is missing, in words."""
-        missing = self._missing("alive")
+        missing = self._missing("here", "alive")
         if missing:
             gone = "ended without a word: killed, out of memory, or its machine is gone or stuck"
             return _Failure(missing, f"rank {_listed(missing)} {gone}")
+        if self._is_there(_ENDED):
+            return self._read(_ENDED)
         late = self._missing("here")
         if late:
-            return _Failure(late, f"rank {_listed(late)} is there, and does not come to where the others wait for it")
+            where = "; ".join(f"it {self._processes.store.get(f'alive/{rank}').decode()}" for rank in late)
+            here = f"rank {self._processes.rank}, which waits for it, {self.position.words}"
+            return _Failure(
+                late,
+                f"rank {_listed(late)} is there, and does not come to where the others wait for it: {where}; {here}",
+            )
         return _Failure((), "the ranks have lost each other, and all of them are there")
 
-    def _missing(self, kind: str) -> tuple[int, ...]:
-        names = self._names(kind)
-        return tuple(rank for rank, name in enumerate(names) if not self._processes.store.check([name]))
+    def _missing(self, *kinds: str) -> tuple[int, ...]:
+        """The ranks that have given no sign of life of any of some kinds."""
+        ranks = range(self._processes.world_size)
+        return tuple(rank for rank in ranks if not any(self._is_there(f"{kind}/{rank}") for kind in kinds))
 
-    def _names(self, kind: str) -> list[str]:
-        return [f"{kind}/{rank}" for rank in range(self._processes.world_size)]
-
-    def _peer_error(self, failure: _Failure, error: BaseException) -> PeerError:
+    def _in_truth(self, failure: _Failure, error: BaseException) -> EngineError:
         me = self._processes
         this = f"This is rank {me.rank} of {me.world_size} (process {os.getpid()}), which ends too."
-        made = PeerError(f"{failure.words}. {this}", failure.ranks)
+        words = f"{failure.words}. {this}"
+        made = PeerError(words, failure.ranks) if failure.ranks else EngineError(words)
         made.__cause__ = error
         return made
+
+
+def _failure(rank: int, error: BaseException) -> _Failure:
+    """An error of a rank, in words."""
+    said = f"{type(error).__name__}: {error}".rstrip(": \n")
+    return _Failure((rank,), f"rank {rank} failed{_place(error)}: {said}")
+
+
+def _ending(rank: int, error: Union[SystemExit, KeyboardInterrupt]) -> _Failure:
+    """That a rank was told to end, or has ended itself, in words."""
+    if isinstance(error, KeyboardInterrupt):
+        what = "was told to end by Ctrl-C (KeyboardInterrupt)"
+    elif error.code == _BY_SIGTERM:
+        what = f"was told to end by SIGTERM (SystemExit: {error.code})"
+    else:
+        what = f"ended itself (SystemExit: {error.code})"
+    return _Failure((rank,), f"rank {rank} {what}{_place(error)}")
 
 
 def _listed(ranks: tuple[int, ...]) -> str:
@@ -156,6 +291,6 @@ def _listed(ranks: tuple[int, ...]) -> str:
 
 
 def _place(error: BaseException) -> str:
-    """Where an error happened, as `errors.place` has noted it."""
+    """Where an error happened, as `errors.place` has noted it, behind a space."""
     notes: list[str] = getattr(error, "__notes__", [])
-    return next((note.removeprefix("typedcb: ") for note in notes if note.startswith("typedcb: ")), "")
+    return next((f" {note.removeprefix('typedcb: ')}" for note in notes if note.startswith("typedcb: ")), "")

@@ -24,11 +24,15 @@ from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore, Store, _get_default_store
 
 from ..errors import EngineError
+from .connections import CONNECTIONS
 
 _MEETING: Final = ("MASTER_ADDR", "MASTER_PORT")
 _ENVIRONMENT: Final = ("RANK", "WORLD_SIZE", *_MEETING)
 """What torchrun tells a process; whoever starts processes by other means sets the same."""
 
+
+_CHUNK: Final = 32
+"""Numbers go in as many at a time: gloo ends the process where a rank sends more than another one expects."""
 
 _NUMBERS: Final = itertools.count()
 """Engines are made in the same order on all ranks, and each has words of its own in the store."""
@@ -62,11 +66,12 @@ class Processes:
         self._round = 0
         self._own_group = not dist.is_initialized()
         if self._own_group:
-            _join(timedelta(seconds=timeout), place)
+            with CONNECTIONS.made():
+                _join(timedelta(seconds=timeout), place)
         self.rank, self.world_size = dist.get_rank(), dist.get_world_size()
         # torch has no public way to the store of a process group that somebody else has made
         self.store = PrefixStore(f"typedcb/{next(_NUMBERS)}", _get_default_store())
-        self._group = _numbers_group(timedelta(seconds=timeout))
+        self._group = None if self._own_group and _has_gloo() else _numbers_group(timedelta(seconds=timeout))
         atexit.register(self.close)
 
     @property
@@ -75,10 +80,11 @@ class Processes:
         return not dist.is_initialized()
 
     def gather(self, values: Sequence[int]) -> tuple[tuple[int, ...], ...]:
-        """The numbers of every rank, by rank."""
-        own = torch.tensor(values, dtype=torch.int64)
+        """The numbers of every rank, by rank; a rank that has gone another way may give more or fewer of them."""
+        padding = -(len(values) + 1) % _CHUNK
+        own = torch.tensor((len(values), *values, *(0,) * padding), dtype=torch.int64)
         everybody: list[list[int]] = [one.tolist() for one in self._gathered(own)]
-        return tuple(tuple(one) for one in everybody)
+        return tuple(tuple(one[1 : one[0] + 1]) for one in everybody)
 
     def total(self, values: Sequence[float]) -> tuple[float, ...]:
         """The sums of figures over all ranks: each rank adds them in the same order, and gets the same to the bit."""
@@ -124,9 +130,15 @@ class Processes:
             self.store.delete_key(f"said/{self._round - 1}/{self.rank}")
         return texts
 
+    def disconnect(self) -> None:
+        """Breaks the connections, so that whoever waits in a collective, here or there, is woken up."""
+        if self.world_size > 1:
+            CONNECTIONS.shut_down()
+
     def abandon(self) -> None:
-        """Breaks the connections, so that whoever waits for this rank in a collective is woken up."""
+        """Parts from the others out of order: whoever waits for this rank in a collective is woken up."""
         atexit.unregister(self.close)
+        self.disconnect()
         if dist.is_initialized():
             with suppress(RuntimeError):
                 # the public destroy_process_group waits for the others where there are GPUs
@@ -180,9 +192,12 @@ def _join(timeout: timedelta, place: Optional[tuple[int, int]]) -> None:
     dist.init_process_group(backend, timeout=timeout, rank=rank, world_size=world_size)
 
 
+def _has_gloo() -> bool:
+    return "gloo" in str(dist.get_backend_config())
+
+
 def _numbers_group(timeout: timedelta) -> Optional[dist.ProcessGroup]:
-    """A group for tensors on the CPU; None for the one that there is."""
-    if "gloo" in str(dist.get_backend_config()):
-        return None
-    made: object = dist.new_group(backend="gloo", timeout=timeout)
+    """A group for tensors on the CPU, whose connections are known."""
+    with CONNECTIONS.made():
+        made: object = dist.new_group(backend="gloo", timeout=timeout)
     return made if isinstance(made, dist.ProcessGroup) else None
