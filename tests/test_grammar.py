@@ -436,7 +436,7 @@ def run_body(way: Iterator[Body], batch: Any, model: Weight, opt: SGD | None) ->
 
 
 @settings(max_examples=500)
-@pytest.mark.filterwarnings("ignore::typedcb.LoopWarning")  # bodies that leave their batches early
+@pytest.mark.filterwarnings("ignore::typedcb.UnsteppedWarning")  # bodies that leave their batches early
 @given(
     program=programs,
     shape=shapes,

@@ -12,7 +12,7 @@ from recording import At, Recorder, answering
 from tiny import Weight, own_loop, pairs, total
 from torch.optim import LBFGS, SGD
 
-from typedcb import CancelBatch, CancelEpoch, Loop, LoopWarning, Objective, SkipBackward, SkipStep
+from typedcb import CancelBatch, CancelEpoch, Loop, Objective, SkipBackward, SkipStep, UnsteppedWarning
 from typedcb.callbacks import GradientAccumulation
 from typedcb.needs import Parts
 
@@ -29,7 +29,7 @@ def run(body: Body, *cbs: Any, n: int = 3, epochs: int = 2, **settings: Any) -> 
             for epoch in fit.epochs():
                 for batch in epoch.train(pairs(n)):
                     body(batch, model, opt)
-    assert all(warning.category is LoopWarning for warning in caught)
+    assert all(warning.category is UnsteppedWarning for warning in caught)
     assert all(warning.filename == __file__ for warning in caught), "it is the body's loop that is shown"
     return [str(warning.message) for warning in caught]
 
@@ -85,7 +85,7 @@ def test_a_body_that_never_goes_back_is_told_of(cbs: list[Any]) -> None:
 def test_the_next_fit_of_the_same_loop_is_told_of_again() -> None:
     model, loop = Weight(), Loop[Any, Any, Any]()
     for _ in range(2):
-        with pytest.warns(LoopWarning), loop.fit(1) as fit:
+        with pytest.warns(UnsteppedWarning), loop.fit(1) as fit:
             for epoch in fit.epochs():
                 for batch in epoch.train(pairs(1)):
                     lost(batch, model).backward()

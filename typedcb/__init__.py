@@ -68,7 +68,6 @@ if TYPE_CHECKING:
     from .errors import HookError as HookError
     from .errors import LogWarning as LogWarning
     from .errors import LoopError as LoopError
-    from .errors import LoopWarning as LoopWarning
     from .errors import MismatchError as MismatchError
     from .errors import NonFiniteError as NonFiniteError
     from .errors import PeerError as PeerError
@@ -76,6 +75,7 @@ if TYPE_CHECKING:
     from .errors import TraceError as TraceError
     from .errors import TraceWarning as TraceWarning
     from .errors import TypedcbError as TypedcbError
+    from .errors import UnsteppedWarning as UnsteppedWarning
     from .events import AfterBackward as AfterBackward
     from .events import AfterBatch as AfterBatch
     from .events import AfterCancelBatch as AfterCancelBatch
@@ -133,7 +133,6 @@ _HOMES: Final = {
         "HookError",
         "LogWarning",
         "LoopError",
-        "LoopWarning",
         "MismatchError",
         "NonFiniteError",
         "PeerError",
@@ -141,6 +140,7 @@ _HOMES: Final = {
         "TraceError",
         "TraceWarning",
         "TypedcbError",
+        "UnsteppedWarning",
     ),
     "events": (
         "AfterBackward",

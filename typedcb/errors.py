@@ -50,8 +50,8 @@ class BatchWarning(UserWarning):
     """Something about the data that does not stop the fit, such as a loader that gives more batches than it said."""
 
 
-class LoopWarning(UserWarning):
-    """The loop is used in a way that is hardly meant, such as a training pass in which no batch is stepped on."""
+class UnsteppedWarning(UserWarning):
+    """A whole training pass in which no batch was stepped on, by no callback's doing: it is hardly meant."""
 
 
 class NonFiniteError(TypedcbError, FloatingPointError):

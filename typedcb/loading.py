@@ -10,7 +10,7 @@ from .articles import an_instance
 from .cursor import Cursor
 from .data import length_of
 from .engine import Engine
-from .errors import BatchError, BatchWarning, LoopWarning
+from .errors import BatchError, BatchWarning, UnsteppedWarning
 from .events import P, X, Y
 from .stages import BACKWARD, LOSS
 
@@ -71,7 +71,7 @@ def check_stepped(cursor: Cursor[X, Y, P], steps_before: int, *, unused: bool) -
         f"loss.backward().step(opt) in each batch: callbacks hear of the step then, and may leave it out, as "
         f"GradientAccumulation does. Where none is wanted, or another one, .step(...) takes any object with step() "
         f"and zero_grad().",
-        LoopWarning,
+        UnsteppedWarning,
         stacklevel=4,
     )
     return True
