@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Optional
+from typing import TYPE_CHECKING, Any, Final, Optional, Union
 
 from torch import nn
 from typing_extensions import TypeIs, override
@@ -49,7 +49,7 @@ class TypedTrainer(Trainer):
             super().__init__(*args, **kwargs)
 
     @override
-    def add_callback(self, callback: Any) -> None:
+    def add_callback(self, callback: Union[type[TrainerCallback], TrainerCallback]) -> None:
         """Adds a callback of the Trainer's.
 
         Args:
