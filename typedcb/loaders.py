@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import random
 import sys
+from abc import ABC, abstractmethod
 from functools import partial
 from types import FunctionType, MethodType, ModuleType
 from typing import Any, Callable, Final, Iterator, Literal, Optional, cast
@@ -53,8 +54,21 @@ class _Source:
     """What it is."""
 
 
+class StandsFor(ABC):
+    """A mixin for a loader that gives a part of each batch of another one, and draws from what that one draws from.
+
+    A checkpoint describes the other one, so that another number of processes goes on from it.
+    """
+
+    @property
+    @abstractmethod
+    def whole(self) -> object:
+        """The other one."""
+
+
 def loader_facts(dl: object) -> Tree:
     """What has to be the same about a loader, for a pass over it to be taken up in its middle."""
+    dl = _whole(dl)
     facts: dict[str, object] = {"class": type(dl).__name__, "batches": _length(dl)}
     for name in ("batch_size", "num_workers", "drop_last", "persistent_workers"):
         facts[name] = getattr(dl, name, None)
@@ -106,6 +120,7 @@ def inexact(name: str, dl: object) -> Optional[str]:
         name: What the loader is called, such as `train_dl`.
         dl: The loader.
     """
+    dl = _whole(dl)
     if not getattr(dl, "num_workers", 0):
         return None
     if saves_itself(dl) is not None:
@@ -123,8 +138,11 @@ def inexact(name: str, dl: object) -> Optional[str]:
 
 def _sources(dl: object) -> list[_Source]:
     """All that a loader draws from, each once, in an order that is the same in every run."""
-    # a DataLoader that saves itself is given its position in the middle of a pass, and begins the next one by itself
-    found: list[_Source] = [] if _is_torch_loader(dl) else list(_own("loader", dl))
+    given, dl = dl, _whole(dl)
+    # a DataLoader that saves itself is given its position in the middle of a pass, and begins the next one by itself,
+    # unless each rank has one that another stands before
+    by_itself = dl is given and _is_torch_loader(dl)
+    found: list[_Source] = [] if by_itself else list(_own("loader", dl))
     seen: set[int] = {id(dl)}
     left: list[tuple[str, object, int]] = [(name, part, 1) for name, part in _children(dl)]
     while left:
@@ -141,6 +159,11 @@ def _sources(dl: object) -> list[_Source]:
         if depth < _DEPTH:
             left += [(f"{place}.{name}", part, depth + 1) for name, part in _children(value)]
     return found
+
+
+def _whole(dl: object) -> object:
+    """The loader that another one stands for; else the loader itself."""
+    return dl.whole if isinstance(dl, StandsFor) else dl
 
 
 def _own(place: str, value: object) -> Iterator[_Source]:

@@ -26,6 +26,7 @@ from torch.utils.data import (
 
 from typedcb import EngineError
 from typedcb.engines.split import SharedLoader, Sliced, share, split
+from typedcb.loaders import loader_facts, loader_problem, loader_state, set_loader_state
 
 Batch = list[int]
 
@@ -256,6 +257,49 @@ def test_a_loader_that_is_split_already_is_refused_or_left_alone() -> None:
         once: Any = split("dl", dl, rank, 0, lambda own, size: None)
         assert isinstance(once, kind)
         assert split("dl", once, rank, 0, lambda own, size: None) is once
+
+
+def of_a_checkpoint(dl: Any) -> tuple[Any, list[Any]]:
+    """What a checkpoint says of a loader, and where the states are that it holds."""
+    return loader_facts(dl), [source[:2] for source in loader_state(dl)["sources"]]
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_a_checkpoint_describes_the_loader_that_one_process_has(shuffle: bool) -> None:
+    dl = DataLoader(numbers(12), 4, shuffle=shuffle, generator=torch.Generator().manual_seed(3))
+    alone = of_a_checkpoint(dl)
+    assert alone[0]["batch_size"] == 4
+    assert of_a_checkpoint(split("dl", dl, Alike(1, 2), 0, lambda own, size: None)) == alone
+    for made in ([(torch.ones(4), torch.ones(4))], WithState()):
+        sliced = split("dl", made, Alike(0, 2), 0, lambda own, size: None)
+        assert of_a_checkpoint(sliced) == of_a_checkpoint(made)
+
+
+def test_an_order_that_the_engine_has_drawn_is_in_a_checkpoint() -> None:
+    dl = DataLoader(numbers(12), 4, shuffle=True)
+    shared = split("dl", dl, Alike(0, 2), 7, lambda own, size: None)
+    facts, places = of_a_checkpoint(shared)
+    assert facts == loader_facts(dl)
+    assert places == [["sampler.generator", "torch"]]
+    before = loader_state(shared)
+    first = [xb.tolist() for xb, _ in shared]
+    set_loader_state(shared, before, under_way=False)
+    assert [xb.tolist() for xb, _ in shared] == first
+    assert dl.generator is None
+    assert loader_problem(dl, before) is not None  # one process draws from elsewhere
+
+
+class WithState:
+    """Batches that save where they are."""
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return iter([(torch.ones(4), torch.ones(4))])
+
+    def state_dict(self) -> dict[str, int]:
+        return {"at": 3}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        assert state == {"at": 3}
 
 
 def test_a_part_of_a_batch_that_cannot_be_split_is_refused() -> None:

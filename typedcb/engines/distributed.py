@@ -57,7 +57,6 @@ class DistributedEngine(ABC):
         self._in_hook: bool = False
         self._drawn = False
         self._of_objectives: WeakSet[nn.Module] = WeakSet()
-        self._seed = int(self.exchange(str(torch.initial_seed()))[0])
 
     @property
     def rank(self) -> int:
@@ -195,9 +194,9 @@ class DistributedEngine(ABC):
             dl: The loader that one process would have.
         """
         self._loaders += 1
-
+        seed = int(self.exchange(str(torch.initial_seed()))[0])
         ranks = OfLoader(self, name, lambda: length_of(dl))
-        return split(name, dl, ranks, self._seed + self._loaders, self._notes(name))
+        return split(name, dl, ranks, seed + self._loaders, self._notes(name))
 
     def presplit(self, name: str, dl: Iterable[tuple[X, Y]], /) -> Iterable[tuple[X, Y]]:
         """The batches of a loader that gives each rank its own share already, by a DistributedSampler or by itself.

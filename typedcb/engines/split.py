@@ -27,6 +27,7 @@ from ..articles import an_instance
 from ..data import batch_size, length_of
 from ..errors import EngineError
 from ..events import X, Y
+from ..loaders import StandsFor
 from .alike import Comparison, Group, crc_of, figures_of_data, figures_of_targets
 
 T = TypeVar("T")
@@ -180,7 +181,7 @@ def _seeded(batches: T, seed: int) -> T:
     return own_batches
 
 
-class SharedLoader(DataLoader[T]):
+class SharedLoader(DataLoader[T], StandsFor):
     """A DataLoader of the same batches, of each of which it loads a rank's share alone.
 
     Args:
@@ -212,10 +213,17 @@ class SharedLoader(DataLoader[T]):
             generator=dl.generator,
             **workers,
         )
+        self._whole = _drawing_from(self._shares.batches, dl)
         self._comparison = Comparison(name, _source_of(batches), group)
         self._known: Optional[tuple[float, ...]] = None
         self._group = group
         self._note = note
+
+    @property
+    @override
+    def whole(self) -> DataLoader[T]:
+        """The loader of all samples of the same batches."""
+        return self._whole
 
     @override
     def __iter__(self) -> Any:  # Any: torch says its private iterator, and is given a generator
@@ -242,6 +250,16 @@ class SharedLoader(DataLoader[T]):
         return self._known
 
 
+def _drawing_from(batches: object, dl: DataLoader[T]) -> DataLoader[T]:
+    """A loader as it draws from its batches here, which may have been given a generator."""
+    if batches is dl.batch_sampler:
+        return dl
+    drawing = copy.copy(dl)
+    # torch refuses it of a loader that is made; nobody draws from this one, which says where the generators are
+    vars(drawing).update(batch_sampler=batches, sampler=cast("BatchSampler", batches).sampler)
+    return drawing
+
+
 def _source_of(batches: object) -> str:
     """What says in which order the samples come, in words."""
     if type(batches) is BatchSampler:
@@ -249,7 +267,7 @@ def _source_of(batches: object) -> str:
     return type(batches).__name__
 
 
-class Sliced(Generic[X, Y]):
+class Sliced(StandsFor, Generic[X, Y]):
     """Batches that every rank loads, and of each of which it keeps its share.
 
     Args:
@@ -279,6 +297,12 @@ class Sliced(Generic[X, Y]):
         self._note = note
         self._check = check
 
+    @property
+    @override
+    def whole(self) -> Iterable[tuple[X, Y]]:
+        """The loader itself."""
+        return self._dl
+
     def __iter__(self) -> Iterator[tuple[X, Y]]:
         rank, world_size = self._rank, self._world_size
         for index, pair in enumerate(self._dl):
@@ -297,7 +321,7 @@ class Sliced(Generic[X, Y]):
         raise TypeError(f"{an_instance(self._dl)} has no length")
 
 
-class Presplit(Generic[X, Y]):
+class Presplit(StandsFor, Generic[X, Y]):
     """Batches that are a rank's share as they come.
 
     Where the ranks do not have as many of them, the one that has none left would go on to what comes behind the pass,
@@ -326,6 +350,12 @@ class Presplit(Generic[X, Y]):
         self._world_size = world_size
         self._note = note
         self._told = told
+
+    @property
+    @override
+    def whole(self) -> Iterable[tuple[X, Y]]:
+        """The loader itself."""
+        return self._dl
 
     def __iter__(self) -> Iterator[tuple[X, Y]]:
         length = length_of(self._dl)
