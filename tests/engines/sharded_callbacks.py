@@ -77,10 +77,10 @@ class Net(nn.Module):
         return out
 
 
-def learner(engine: Any, opt: Any, *cbs: Any) -> Learner[Tensor, Tensor, Tensor]:
+def learner(engine: Any, opt: Any, *cbs: Any, batch_size: int = 10) -> Learner[Tensor, Tensor, Tensor]:
     """A learner that draws the same batches on any number of ranks, which cannot share all of them evenly."""
     order = torch.Generator().manual_seed(5)
-    train = DataLoader(TensorDataset(SAMPLES, CLASSES), batch_size=10, shuffle=True, generator=order)
+    train = DataLoader(TensorDataset(SAMPLES, CLASSES), batch_size, shuffle=True, generator=order)
     valid = DataLoader(TensorDataset(SAMPLES[:9], CLASSES[:9]), batch_size=8)
     return Learner(Net().double(), DataBunch(train, valid), F.cross_entropy, opt, cbs=list(cbs), engine=engine)
 
@@ -230,6 +230,7 @@ def averages(sharding: Any, folder: Path, others: Sequence[int]) -> dict[str, An
         found[f"loaded from {saved_by}"] = loaded(sharding, saves / "step-00000006")
         if n == 1:
             found[f"loaded from {saved_by} without an engine"] = loaded(None, saves / "step-00000006")
+            found[f"again from {saved_by} without an engine"] = average(None, None, saves / "step-00000004")
     return found
 
 

@@ -13,7 +13,8 @@ import pytest
 import sharded_callbacks
 from launching import HERE, environment, free_port, launch, said
 
-from typedcb import EngineError
+from typedcb import EngineError, MismatchError
+from typedcb.callbacks import EMA
 from typedcb.engines import TorchEngine
 
 
@@ -233,6 +234,13 @@ def test_an_average_over_shards_is_that_of_one_process_and_taken_up_by_any_numbe
             assert found == pytest.approx(alone, rel=0, abs=1e-6)
     for rank in two:
         assert rank["averages"]["again from 2"] == rank["averages"]["whole"]
+
+
+def test_an_epoch_that_two_processes_began_does_not_go_on_with_batches_of_another_size(folder: Path, two: Any) -> None:
+    learn = sharded_callbacks.learner(None, sharded_callbacks.SGD, batch_size=9)
+    learn.add(EMA, decay=0.8)
+    with pytest.raises(MismatchError, match="batch_size of the train loader was 10, and is 9"):
+        learn.fit(2, resume=folder / "averages" / "2" / "step-00000004")
 
 
 @pytest.mark.parametrize("strategy", ["saving", "sharded"])
