@@ -11,7 +11,8 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from typing import Callable, Final, Mapping, Optional, Union, get_args, get_origin
+from typing import Callable, Final, Mapping, NamedTuple, Optional, Union, get_args, get_origin
+from weakref import WeakKeyDictionary
 
 from typing_extensions import get_protocol_members, is_protocol
 
@@ -42,15 +43,11 @@ def filling_problem(
         kwargs: What it is given by name.
         is_callback: Tells a callback.
     """
-    names = _positions(cls)
-    if not names:
+    first = _first_of(cls)
+    value = _NOTHING if first is None else args[0] if args else kwargs.get(first.name, _NOTHING)
+    if first is None or value is _NOTHING:
         return None
-    field, *others = names
-    value = args[0] if args else kwargs.get(field, _NOTHING)
-    annotation, owner = _annotation(cls, field)
-    if value is _NOTHING or annotation is None:
-        return None
-    wanted = _protocols(annotation, owner)
+    field, others, annotation, wanted = first
     missing = _missing(value, wanted)
     never = field == _LEARNER and not wanted and (_is_plain(value) or is_callback(value))
     if not missing and not never:
@@ -70,6 +67,33 @@ def filling_problem(
         f"{belongs} learn.add and cb_funcs fill it in as the first argument, so that whatever else a factory holds is "
         f"to be named: partial({name}, {named}). Made by hand it is {name}(learn, {named})."
     )
+
+
+class _First(NamedTuple):
+    """The first argument of a class's constructor."""
+
+    name: str
+    others: list[str]
+    """What else it takes by position."""
+    annotation: object
+    wanted: list[type]
+    """The protocols of which it has to be one."""
+
+
+_FIRSTS: Final[WeakKeyDictionary[type, Optional[_First]]] = WeakKeyDictionary()
+"""What was found out about classes: annotations are evaluated once, and not while a checkpoint is read."""
+
+
+def _first_of(cls: type) -> Optional[_First]:
+    """The first argument of a class's constructor; None where it has none, or says nothing of it."""
+    if cls not in _FIRSTS:
+        names = _positions(cls)
+        annotation, owner = _annotation(cls, names[0]) if names else (None, cls)
+        found = None
+        if annotation is not None:
+            found = _First(names[0], names[1:], annotation, _protocols(annotation, owner))
+        _FIRSTS[cls] = found
+    return _FIRSTS[cls]
 
 
 def _before_learner(args: tuple[object, ...], wanted: list[type]) -> int:

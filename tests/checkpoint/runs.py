@@ -54,7 +54,7 @@ class Noisy(Dataset[tuple[Tensor, int]]):
 class Events(EveryHook):
     """Writes down all events, and is saved with them."""
 
-    order: ClassVar[int] = -1000
+    order: ClassVar[int] = -99  # behind MixedPrecision, which unscales the gradients
 
     told: Series[str] = series()
 
