@@ -17,13 +17,14 @@ import os
 import shutil
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Mapping, Optional, Protocol, cast
+from typing import TYPE_CHECKING, Callable, Mapping, Optional, cast
 
 import torch
 from torch import Tensor
 
 from .errors import CheckpointError, CheckpointWriteError, CorruptCheckpointError
 from .extras import require
+from .in_shards import own_shard
 from .ranks import Ranks, here
 from .tree import StoredTensor, Tree, decode, encode, map_tensors
 
@@ -144,16 +145,10 @@ def _apart(sharded: Mapping[str, Tensor]) -> dict[str, Tensor]:
     apart: dict[str, Tensor] = {}
     seen: set[int] = set()
     for name, tensor in sharded.items():
-        place = cast("_InShards", tensor).to_local().untyped_storage().data_ptr()
+        place = own_shard(tensor).untyped_storage().data_ptr()
         apart[name] = tensor.clone() if place in seen else tensor
         seen.add(place)
     return apart
-
-
-class _InShards(Protocol):
-    """What is used of torch's DTensor, which takes a while to import."""
-
-    def to_local(self) -> Tensor: ...
 
 
 def shard_shapes(path: Path) -> dict[str, tuple[int, ...]]:

@@ -25,6 +25,7 @@ from typing_extensions import TypeAlias, TypeIs
 
 from .articles import an_instance
 from .errors import CorruptCheckpointError, StateError
+from .in_shards import whole
 
 T = TypeVar("T")
 
@@ -121,8 +122,8 @@ class _Encoder:
     def _node_of(self, tensor: Tensor, path: tuple[str, ...]) -> Json:
         tensor = tensor.detach()
         shard = shard_of(tensor)
-        if shard is None and hasattr(tensor, "full_tensor"):
-            tensor = cast("_Sharded", tensor).full_tensor()
+        if shard is None:
+            tensor = whole(tensor)
         facts = [self._tensor(tensor, path, shard is not None), dtype_name(tensor), tensor.device.type]
         return {"tensor": facts if shard is None else [*facts, shard]}
 
@@ -217,8 +218,6 @@ class _Sharded(Protocol):
 
     @property
     def placements(self) -> tuple[_Placement, ...]: ...
-
-    def full_tensor(self) -> Tensor: ...
 
 
 def shard_of(tensor: Tensor) -> Optional[int]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import wraps
-from typing import Any, Callable, Generic, Optional, Protocol, TypeVar, cast
+from typing import Any, Callable, Generic, Optional, TypeVar
 
 from torch import Tensor, autograd, nn, no_grad
 from torch.optim import Optimizer
@@ -28,6 +28,7 @@ from .dispatch import BatchPlan, fold
 from .errors import LoopError, within
 from .events import P, X, Y
 from .hooks import AFTER_LOSS
+from .in_shards import own_shard
 from .losses import check_graph, check_loss
 from .outcomes import Cancel, CancelBatch
 from .scopes import Evaluated, HasLoss, HasPrediction, ValidPredicted
@@ -376,15 +377,9 @@ def is_reached(parameter: Tensor, before: Mark) -> bool:
     return parameter.grad is not old or (old is not None and _version(old) != version)
 
 
-class _InShards(Protocol):
-    """What is used of torch's DTensor, which takes a while to import."""
-
-    def to_local(self) -> Tensor: ...
-
-
 def _version(gradient: Tensor) -> int:
     """How often a gradient has been changed in place; of one in shards this rank's shard, which is what is added to."""
     if not hasattr(gradient, "to_local"):
         return gradient._version
     with no_grad():
-        return cast("_InShards", gradient).to_local()._version
+        return own_shard(gradient)._version

@@ -13,8 +13,9 @@ from typing_extensions import TypeAlias, override
 from ..callback import AnyCallback
 from ..cell import Cell, cell
 from ..events import AfterEpoch, AfterFit, AfterValidate, BatchEvent, BeginFit, BeginValidate
+from ..in_shards import is_sharded, whole
 from ..needs import HasModel
-from .sharded import bare, is_sharded, put_shards_back, whole
+from .sharded import Bare, bare, put_shards_back
 
 Tensors: TypeAlias = Union[tuple[Tensor, ...], list[Tensor]]
 Update: TypeAlias = Callable[[Tensors, Tensors, Union[Tensor, int]], None]
@@ -76,7 +77,8 @@ class EMA(AnyCallback):
     def after_step(self, event: BatchEvent) -> None:
         """Takes the new weights into the mean."""
         if self.averaged.value is not None:
-            put_shards_back(self.learn.model)
+            if isinstance(self.averaged.value.module, Bare):  # others have no shards to look for in each batch
+                put_shards_back(self.learn.model)
             self.averaged.value.update_parameters(self.learn.model)
 
     @override

@@ -29,9 +29,9 @@ class MixedPrecision(AnyCallback, SeesLastLoss, ChecksPlace):
     Weights and optimizer stay in float32. With float16 the gradients are computed scaled up (Micikevicius et al. 2018,
     https://arxiv.org/abs/1710.03740) and scaled down before any other callback sees them, so that clipping and
     accumulation work on true gradients; a callback whose `order` would have it see them before is refused. The loss is
-    never scaled. Other callbacks may replace the loss, as `MixUp` and
-    `LabelSmoothing` do, or add to it. A batch whose gradients overflow is cancelled, and the scale is lowered, by
-    torch's `GradScaler`. bfloat16 has the range of float32 and needs no scaling.
+    never scaled. Other callbacks may replace the loss, as `MixUp` and `LabelSmoothing` do, or add to it. A batch whose
+    gradients overflow is cancelled, and the scale is lowered, by torch's `GradScaler`. bfloat16 has the range of
+    float32 and needs no scaling.
     """
 
     order: ClassVar[int] = -100

@@ -8,33 +8,13 @@ from __future__ import annotations
 
 import copy
 import sys
-from typing import TYPE_CHECKING, Iterable, NoReturn, Optional, Protocol, cast
+from typing import TYPE_CHECKING, Iterable, NoReturn, Optional, cast
 
-from torch import Tensor, nn
+from torch import nn
 from typing_extensions import override
 
 if TYPE_CHECKING:
     from torch.distributed.fsdp import FSDPModule
-
-
-class _Gathers(Protocol):
-    """What is used of torch's DTensor, which takes a while to import."""
-
-    def full_tensor(self) -> Tensor: ...
-
-
-def whole(tensor: Tensor) -> Tensor:
-    """A tensor with all of its shards, on each rank. Collective where it is in shards.
-
-    Args:
-        tensor: The tensor, which is given back where it is whole.
-    """
-    return cast("_Gathers", tensor).full_tensor() if is_sharded(tensor) else tensor
-
-
-def is_sharded(tensor: Tensor) -> bool:
-    """Whether a tensor is spread over ranks."""
-    return hasattr(tensor, "full_tensor")
 
 
 def put_shards_back(model: nn.Module) -> bool:

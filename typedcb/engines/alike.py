@@ -11,7 +11,7 @@ import math
 import struct
 import zlib
 from array import array
-from typing import Callable, Final, Optional, Protocol, Sequence, Sized, cast
+from typing import Callable, Final, Mapping, Optional, Protocol, Sequence, Sized, cast
 
 import attrs
 import msgspec
@@ -23,6 +23,7 @@ from torch.utils.data import ConcatDataset, StackDataset, Subset, TensorDataset
 from typing_extensions import TypeIs
 
 from ..errors import EngineError
+from .in_words import listed, of_each
 
 _FEW: Final = 16
 """Of how many samples, spread evenly, the figures are compared."""
@@ -103,8 +104,7 @@ class OfLoader:
         everybody = self.ranks.gather((-1 if length is None else length, *values))
         lengths = [numbers[0] for numbers in everybody]
         if len(set(lengths)) > 1:
-            known = {rank: "no length" if n < 0 else f"{n} batches" for rank, n in enumerate(lengths)}
-            each = "; ".join(f"rank {rank}: {n}" for rank, n in known.items())
+            each = of_each("no length" if n < 0 else f"{n} batches" for n in lengths)
             raise EngineError(
                 f"{self.name} is not the same on all ranks: it has not as many batches. {each}. A loader is to give "
                 f"every rank all batches; the engine splits each of them."
@@ -124,19 +124,42 @@ def check_models(model: nn.Module, ranks: Talking) -> None:
     """
     if ranks.world_size == 1:
         return
-    text = msgspec.json.encode(_tensors(model))
-    if len(set(ranks.gather((zlib.crc32(text),)))) == 1:
+    tensors = _tensors(model)
+    if len(set(ranks.gather((zlib.crc32(msgspec.json.encode(tensors)),)))) == 1:
         return
-    everybody = [msgspec.json.decode(one, type=dict[str, str]) for one in ranks.exchange(text.decode())]
-    for name in dict.fromkeys(name for one in everybody for name in one):
-        seen = [one.get(name, "not there") for one in everybody]
-        if len(set(seen)) > 1:
-            each = "; ".join(f"rank {rank}: {what}" for rank, what in enumerate(seen))
-            raise EngineError(f"the models of the ranks differ, first in {name}. {each}. {_SAME_MODEL}")
+    everybody = exchanged(tensors, ranks)
+    differs = first_difference(everybody, "not there")
+    if differs is not None:
+        name, seen = differs
+        raise EngineError(f"the models of the ranks differ, first in {name}. {of_each(seen)}. {_SAME_MODEL}")
     places = zip(*everybody, strict=True)  # the same tensors
     first = next(names for names in places if len(set(names)) > 1)
-    each = "; ".join(f"rank {rank}: {name}" for rank, name in enumerate(first))
-    raise EngineError(f"the models of the ranks have their tensors in another order. {each}. {_SAME_MODEL}")
+    raise EngineError(f"the models of the ranks have their tensors in another order. {of_each(first)}. {_SAME_MODEL}")
+
+
+def exchanged(facts: Mapping[str, str], ranks: Talking) -> list[dict[str, str]]:
+    """The facts of every rank, by rank. Collective.
+
+    Args:
+        facts: This rank's, by name.
+        ranks: The ranks.
+    """
+    texts = ranks.exchange(msgspec.json.encode(facts).decode())
+    return [msgspec.json.decode(text, type=dict[str, str]) for text in texts]
+
+
+def first_difference(everybody: Sequence[Mapping[str, str]], missing: str) -> Optional[tuple[str, list[str]]]:
+    """The first name under which ranks have different facts, and what each has; None where they have the same.
+
+    Args:
+        everybody: The facts of every rank.
+        missing: What a rank has that lacks the name.
+    """
+    for name in dict.fromkeys(name for facts in everybody for name in facts):
+        seen = [facts.get(name, missing) for facts in everybody]
+        if len(set(seen)) > 1:
+            return name, seen
+    return None
 
 
 _SAME_MODEL: Final = (
@@ -233,18 +256,17 @@ class Comparison:
 
     def _check_sizes(self, sizes: Sequence[int]) -> None:
         if len(set(sizes)) > 1:
-            each = "; ".join(f"rank {rank}: {size}" for rank, size in enumerate(sizes))
             raise EngineError(
-                f"{self.name} is not the same on all ranks: its first batch has another size. {each}. A loader is to "
-                f"give every rank all samples of a batch, batch_size being that of all ranks together; the engine "
-                f"splits it."
+                f"{self.name} is not the same on all ranks: its first batch has another size. {of_each(sizes)}. A "
+                f"loader is to give every rank all samples of a batch, batch_size being that of all ranks together; "
+                f"the engine splits it."
             )
 
     def _check_data(self, figures: Sequence[Sequence[float]], what: str) -> None:
         others = [rank for rank, own in enumerate(figures) if not all(map(_close, own, figures[0]))]
         if others:
             raise EngineError(
-                f"{self.name} is not the same on all ranks: its {what} on rank {_listed(others)} than on rank 0. "
+                f"{self.name} is not the same on all ranks: its {what} on rank {listed(others)} than on rank 0. "
                 f"Each rank is to have all samples in the same order, of which the engine gives it its share: make the "
                 f"data, and shuffle it, by a generator with the same seed everywhere, as random_split takes one, and "
                 f"leave the splitting among ranks to the engine."
@@ -255,7 +277,7 @@ class Comparison:
         if others:
             raise EngineError(
                 f"{self.name} is not the same on all ranks: its {self.source} has drawn other samples on rank "
-                f"{_listed(others)} than on rank 0, {when}, so that some would be trained on twice and others never. "
+                f"{listed(others)} than on rank 0, {when}, so that some would be trained on twice and others never. "
                 f"Have it draw from a generator with the same seed on all ranks; of shuffle=True without a generator "
                 f"the engine sees to that itself. Whoever looks at a batch of it does so on all ranks, or at one of "
                 f"another loader, since to draw one moves the generator on."
@@ -361,7 +383,3 @@ def _mean(value: object) -> float:
 
 def _close(one: float, other: float) -> bool:
     return math.isclose(one, other, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE) or (math.isnan(one) and math.isnan(other))
-
-
-def _listed(ranks: Sequence[int]) -> str:
-    return ", ".join(map(str, ranks))

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Generator, Iterable, Mapping, Optional, Sequen
 from weakref import WeakSet
 
 import attrs
-import msgspec
 import torch
 import torch.distributed as dist
 from torch import Tensor, autograd, nn
@@ -29,9 +28,10 @@ from ..outcomes import CancelBatch
 from ..ranks import here, over
 from ..tree import shard_of
 from ..turns import marks, trained_by
-from .alike import OfLoader, check_models
+from .alike import OfLoader, check_models, exchanged, first_difference
 from .averaging import average_gradients
 from .failing import Failures, Position, different_batches
+from .in_words import of_each
 from .processes import LostError, Processes
 from .split import Note, presplit, split
 
@@ -124,7 +124,7 @@ class DistributedEngine(ABC):
             positions = [Position(batches=numbers[0], batches_before=numbers[1]) for numbers in everybody]
             raise EngineError(f"{different_batches(dict(enumerate(positions)))}.")
         if len({len(numbers) for numbers in everybody}) > 1:
-            each = "; ".join(f"rank {rank}: {len(numbers) - 2} numbers" for rank, numbers in enumerate(everybody))
+            each = of_each(f"{len(numbers) - 2} numbers" for numbers in everybody)
             raise EngineError(
                 f"the ranks ask each other for different things: {each}. Every rank has to ask for the same, in the "
                 f"same order."
@@ -314,15 +314,11 @@ class DistributedEngine(ABC):
         Raises:
             EngineError: It names the fact, and what each rank has.
         """
-        own = {name: str(fact) for name, fact in facts.items()}
-        everybody = [
-            msgspec.json.decode(text, type=dict[str, str]) for text in self.exchange(msgspec.json.encode(own).decode())
-        ]
-        for name in dict.fromkeys(name for facts_of_one in everybody for name in facts_of_one):
-            seen = [facts_of_one.get(name, "nothing") for facts_of_one in everybody]
-            if len(set(seen)) > 1:
-                each = "; ".join(f"rank {rank}: {fact or 'none'}" for rank, fact in enumerate(seen))
-                raise EngineError(f"the ranks differ in {name}, which has to be the same on all. {each}.")
+        differs = first_difference(exchanged({name: str(fact) for name, fact in facts.items()}, self), "nothing")
+        if differs is not None:
+            name, seen = differs
+            each = of_each(fact or "none" for fact in seen)
+            raise EngineError(f"the ranks differ in {name}, which has to be the same on all. {each}.")
 
     def failed(self, error: BaseException, /) -> BaseException:
         """Tells the other ranks of an error, so that none waits for this one; what has gone wrong in truth."""
@@ -334,7 +330,7 @@ class DistributedEngine(ABC):
         around = self._own, self._whole, self._scale, self._in_hook  # of the hook that this one runs in, if any
         self._in_hook, outermost = False, here() is not self
         if outermost:
-            self._count_from_here()
+            self._failures.count_from_here()
         with over(self):
             try:
                 yield
@@ -377,7 +373,8 @@ class DistributedEngine(ABC):
             self._drawn = True
             if not self._in_hook:  # a callback that looks at data leaves the batch under way as it is
                 self._note(own, size)
-                self._count_batch(name)
+                if here() is self:  # a fit or a validation is under way
+                    self._failures.count_batch(name)
 
         return note
 
@@ -387,22 +384,10 @@ class DistributedEngine(ABC):
         self._whole = size
         self._scale = own * self.world_size / size
 
-    def _count_batch(self, name: str) -> None:
-        """Counts a batch of a fit or a validation, so that others can be told how far this rank has come."""
-        if self.compares:
-            at = self._failures.position
-            self._failures.position = Position(at.batches + 1, at.collectives, at.batches_before, name)
-
-    def _count_from_here(self) -> None:
-        """A fit begins: its batches are counted from here on, in words."""
-        at = self._failures.position
-        self._failures.position = Position(at.batches, at.collectives, at.batches)
-
     def _check_all(self, what: str) -> None:
         if self._alone:
             raise EngineError(
                 f'{self._alone} runs on the main rank alone, by ranks = "main", and asked for {what}(), which every '
                 f'rank has to ask for: write ranks = "all".'
             )
-        at = self._failures.position
-        self._failures.position = Position(at.batches, at.collectives + 1, at.batches_before, at.loader)
+        self._failures.count_collective()

@@ -24,6 +24,7 @@ import msgspec
 import torch.distributed as dist
 
 from ..errors import EngineError, PeerError
+from .in_words import listed
 from .lost import is_lost
 from .processes import LostError, Processes, polls
 
@@ -127,6 +128,25 @@ class Failures:
         if processes.world_size > 1:
             self._watching.start()
             atexit.register(self.close)
+
+    def count_batch(self, loader: str) -> None:
+        """Counts a batch of a fit or a validation, so that others can be told how far this rank has come.
+
+        Args:
+            loader: What its loader is called.
+        """
+        at = self.position
+        self.position = Position(at.batches + 1, at.collectives, at.batches_before, loader)
+
+    def count_collective(self) -> None:
+        """Counts a time that this rank waits for the others."""
+        at = self.position
+        self.position = Position(at.batches, at.collectives + 1, at.batches_before, at.loader)
+
+    def count_from_here(self) -> None:
+        """A fit begins: its batches are counted from here on, in words."""
+        at = self.position
+        self.position = Position(at.batches, at.collectives, at.batches)
 
     def any(self) -> bool:
         """Whether a rank has failed, or has been ended."""
@@ -242,7 +262,7 @@ class Failures:
         missing = self._missing("here", "alive")
         if missing:
             gone = "ended without a word: killed, out of memory, or its machine is gone or stuck"
-            return _Failure(missing, f"rank {_listed(missing)} {gone}")
+            return _Failure(missing, f"rank {listed(missing)} {gone}")
         if self._is_there(_ENDED):
             return self._read(_ENDED)
         late = self._missing("here")
@@ -251,7 +271,7 @@ class Failures:
             here = f"rank {self._processes.rank}, which waits for it, {self.position.words}"
             return _Failure(
                 late,
-                f"rank {_listed(late)} is there, and does not come to where the others wait for it: {where}; {here}",
+                f"rank {listed(late)} is there, and does not come to where the others wait for it: {where}; {here}",
             )
         return _Failure((), "the ranks have lost each other, and all of them are there")
 
@@ -284,10 +304,6 @@ def _ending(rank: int, error: Union[SystemExit, KeyboardInterrupt]) -> _Failure:
     else:
         what = f"ended itself (SystemExit: {error.code})"
     return _Failure((rank,), f"rank {rank} {what}{_place(error)}")
-
-
-def _listed(ranks: tuple[int, ...]) -> str:
-    return ", ".join(map(str, ranks))
 
 
 def _place(error: BaseException) -> str:

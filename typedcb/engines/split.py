@@ -29,6 +29,7 @@ from ..errors import EngineError
 from ..events import X, Y
 from ..loaders import StandsFor
 from .alike import Comparison, Group, crc_of, figures_of_data, figures_of_targets
+from .in_words import of_each
 
 T = TypeVar("T")
 
@@ -267,7 +268,31 @@ def _source_of(batches: object) -> str:
     return type(batches).__name__
 
 
-class Sliced(StandsFor, Generic[X, Y]):
+class _Around(StandsFor, Generic[X, Y]):
+    """A loader around another one, which gives as many batches.
+
+    Args:
+        dl: The other one.
+    """
+
+    # nothing in its subclasses leads to the engine: whoever looks for what a loader draws from goes through attributes
+
+    def __init__(self, dl: Iterable[tuple[X, Y]]) -> None:
+        self._dl = dl
+
+    @property
+    @override
+    def whole(self) -> Iterable[tuple[X, Y]]:
+        """The loader itself."""
+        return self._dl
+
+    def __len__(self) -> int:
+        if isinstance(self._dl, Sized):
+            return len(self._dl)
+        raise TypeError(f"{an_instance(self._dl)} has no length")
+
+
+class Sliced(_Around[X, Y]):
     """Batches that every rank loads, and of each of which it keeps its share.
 
     Args:
@@ -279,8 +304,6 @@ class Sliced(StandsFor, Generic[X, Y]):
         check: Told of the first batch of each pass: its size and its targets.
     """
 
-    # nothing here leads to the engine: whoever looks for what a loader draws from goes through its attributes
-
     def __init__(
         self,
         name: str,
@@ -290,18 +313,12 @@ class Sliced(StandsFor, Generic[X, Y]):
         note: Note,
         check: Callable[[int, object], None],
     ) -> None:
+        super().__init__(dl)
         self._name = name
-        self._dl = dl
         self._rank = rank
         self._world_size = world_size
         self._note = note
         self._check = check
-
-    @property
-    @override
-    def whole(self) -> Iterable[tuple[X, Y]]:
-        """The loader itself."""
-        return self._dl
 
     def __iter__(self) -> Iterator[tuple[X, Y]]:
         rank, world_size = self._rank, self._world_size
@@ -315,13 +332,8 @@ class Sliced(StandsFor, Generic[X, Y]):
             self._note(of_rank.stop - of_rank.start if rank < size else 0, size)
             yield pair if world_size == 1 else _sliced(self._name, pair, size, of_rank)
 
-    def __len__(self) -> int:
-        if isinstance(self._dl, Sized):
-            return len(self._dl)
-        raise TypeError(f"{an_instance(self._dl)} has no length")
 
-
-class Presplit(StandsFor, Generic[X, Y]):
+class Presplit(_Around[X, Y]):
     """Batches that are a rank's share as they come.
 
     Where the ranks do not have as many of them, the one that has none left would go on to what comes behind the pass,
@@ -335,8 +347,6 @@ class Presplit(StandsFor, Generic[X, Y]):
         told: Tells all ranks a number, and gives that of each. Collective.
     """
 
-    # nothing here leads to the engine, as in Sliced
-
     def __init__(
         self,
         name: str,
@@ -345,17 +355,11 @@ class Presplit(StandsFor, Generic[X, Y]):
         note: Note,
         told: Callable[[int], tuple[int, ...]],
     ) -> None:
+        super().__init__(dl)
         self._name = name
-        self._dl = dl
         self._world_size = world_size
         self._note = note
         self._told = told
-
-    @property
-    @override
-    def whole(self) -> Iterable[tuple[X, Y]]:
-        """The loader itself."""
-        return self._dl
 
     def __iter__(self) -> Iterator[tuple[X, Y]]:
         length = length_of(self._dl)
@@ -372,19 +376,13 @@ class Presplit(StandsFor, Generic[X, Y]):
         if not known:
             self._check(self._told(-given))
 
-    def __len__(self) -> int:
-        if isinstance(self._dl, Sized):
-            return len(self._dl)
-        raise TypeError(f"{an_instance(self._dl)} has no length")
-
     def _check(self, numbers: Sequence[int]) -> None:
         """Refuses to go on where one rank has come further than another, or says that it will."""
         if len(set(numbers)) > 1:
-            each = "; ".join(f"rank {rank}: {abs(number)}" for rank, number in enumerate(numbers))
             raise EngineError(
                 f"{self._name} has more batches on one rank than on another, which would wait for each other at the "
-                f"end of the pass ({each}). Give every rank as many, as DistributedSampler does, or leave the "
-                f"splitting to engine.split."
+                f"end of the pass ({of_each(map(abs, numbers))}). Give every rank as many, as DistributedSampler does, "
+                f"or leave the splitting to engine.split."
             )
 
 
